@@ -1,0 +1,1 @@
+"""The two-branch network and its sparse 3D half."""
