@@ -1,0 +1,145 @@
+"""pri3d-train: every step of the way from a dataset to a weight folder, as commands."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from pri3d_zoo.hub import WeightsError
+
+from .errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+Size = Annotated[tuple[int, int], typer.Option(metavar="H W", help="Height and width of the images.")]
+Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
+CORES = os.cpu_count() or 1
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Argument(help="Folder to write the scenes to, in the plain folder layout.")],
+    scenes: Annotated[int, typer.Option(help="Rooms.", min=1)] = 10,
+    frames: Annotated[int, typer.Option(help="Frames a room.", min=2)] = 40,
+    size: Size = (240, 320),
+    seed: Annotated[int, typer.Option(help="Seed of the first room; the next ones follow.", min=0)] = 0,
+    workers: Workers = CORES,
+) -> None:
+    """Render furnished rooms to RGB-D video."""
+    from .data.sources.folder import write_folder
+    from .data.sources.synthrooms import SynthRooms
+
+    write_folder(SynthRooms(range(seed, seed + scenes), frames=frames, size=size), out, workers=workers)
+    console.print(f"{scenes} rooms of {frames} frames in {out}")
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(help="folder or synthrooms.")],
+    root: Annotated[str, typer.Argument(help="Folder of the dataset; for synthrooms a range of seeds, as 0:24.")],
+    store: Annotated[Path, typer.Argument(help="Folder to write the prepared scenes to.")],
+    size: Size = (240, 320),
+    voxel_size: Annotated[float, typer.Option(help="Metres.", min=0.001)] = 0.02,
+    frames: Annotated[int | None, typer.Option(help="At most so many frames a scene, evenly spread.", min=1)] = None,
+    workers: Workers = CORES,
+) -> None:
+    """Read a dataset, mine its pairs, voxelise its surfaces, and write the store that training reads."""
+    from .data.prepare import prepare as run_prepare
+    from .data.sources import open_source
+
+    arguments = {"source": source, "root": Path(root).name, "frames": frames}
+    report = run_prepare(
+        open_source(source, root, frames=frames, size=size),
+        store,
+        size=size,
+        voxel_size=voxel_size,
+        workers=workers,
+        arguments=arguments,
+    )
+    console.print(str(report))
+    if report.failed:
+        raise InputError(f"{len(report.failed)} scenes could not be prepared; mend them and run the command again")
+
+
+@app.command()
+def pretrain(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "demo",
+) -> None:
+    """Pre-train, or go on with a run that was stopped: the same command again."""
+    from .config import load_config
+    from .pretrain import pretrain as run_pretrain
+
+    config = load_config(recipe, overrides or [])
+    if run_pretrain(config):
+        console.print(f"{config.steps} steps done, weights in {config.run}")
+    else:
+        console.print(f"stopped; the same command goes on from the checkpoint in {config.run}")
+        raise typer.Exit(130)
+
+
+@app.command()
+def probe(
+    names: Annotated[list[str], typer.Argument(help="Runs, dense weight folders, or names of dense models.")],
+    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
+    pairs: Annotated[int, typer.Option(help="Pairs to probe.", min=1)] = 100,
+    size: Size = (240, 320),
+    seed: Annotated[int, typer.Option(help="Of the choice of pairs and pixels.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+) -> None:
+    """How often the best match of a pixel lies within 5, 10, 20 px of the true one; random weights beside each."""
+    from .evaluate.probe import THRESHOLDS, probe_names, write_results
+
+    results = probe_names(names, store, scenes=[s for s in scenes.split(",") if s], pairs=pairs, size=size, seed=seed)
+    table = Table("weights", "scenes", *(f"recall@{t} px" for t in THRESHOLDS), "pairs", "queries")
+    for row in results:
+        figures = (f"{row.recall.at[t]:.3f}" for t in THRESHOLDS)
+        table.add_row(row.name, row.scenes, *figures, str(row.recall.pairs), str(row.recall.queries))
+    console.print(table)
+    if out is not None:
+        write_results(results, out)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
+    out: Annotated[Path, typer.Argument(help="Weight folder to write.")],
+    dense: Annotated[bool, typer.Option("--dense", help="The whole ResUNet rather than the encoder alone.")] = False,
+    tag: Annotated[str, typer.Option(help="What follows the dot in the name of the weights.")] = "local",
+) -> None:
+    """Write the weights of a run as a weight folder of the zoo."""
+    from .export import export as run_export
+
+    name = run_export(run, out, dense=dense, tag=tag)
+    console.print(f'{out}: pri3d_zoo.create_model("{name}", checkpoint_path="{out}")', soft_wrap=True)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
+    store: Annotated[Path | None, typer.Option(help="Show and probe pairs of this store (default: the run's).")] = None,
+    scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
+) -> None:
+    """One HTML file about a run: losses, matches before and after, features, a chunk, the probe."""
+    from .report import report as run_report
+
+    path = run_report(run, store, scenes=[s for s in scenes.split(",") if s])
+    console.print(f"open {path}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: what a user can mend is one sentence on stderr, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    try:
+        app()
+    except (InputError, WeightsError) as error:
+        Console(stderr=True).print(f"pri3d-train: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        sys.exit(1)

@@ -1,0 +1,176 @@
+"""Pre-training: from a configuration to a run folder with trained weights."""
+
+import json
+import logging
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from pri3d_zoo.hub import describe_state_dict, find_weights
+
+from .checkpoint import CHECKPOINT, load_checkpoint
+from .config import Config, Method, Precision, flat_keys, read_config, save_config
+from .data.dataset import PairDataset, StepSampler, pair_loader
+from .data.store import SceneStore
+from .errors import InputError
+from .loop import LoopSettings, train
+from .networks.two_branch import TwoBranch
+from .tasks import PretrainTask
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+FREE_TO_CHANGE = {"run", "data.store", "data.workers", "log_every", "checkpoint_every"}  # when a run goes on
+
+logger = logging.getLogger(__name__)
+
+
+def pretrain(config: Config) -> bool:
+    """Run or continue the pre-training that ``config`` describes, in the folder ``config.run``.
+
+    Returns:
+        Whether the last step was reached (False: stopped by a signal, after saving).
+
+    Raises:
+        InputError: The store, the initialisation or the state of the run folder does not fit.
+    """
+    run = Path(config.run)
+    store = SceneStore(Path(config.data.store))
+    height, width = config.size
+    dataset = PairDataset(
+        store,
+        (height, width),
+        chunks=config.loss.method != Method.view,
+        augment=config.data.augment,
+        holdout=config.data.holdout,
+    )
+    if config.loss.voxel_radius > store.voxel_size:
+        raise InputError(
+            f"loss.voxel_radius={config.loss.voxel_radius}: it may be at most the voxel size of {store.root}, "
+            f"{store.voxel_size}"
+        )
+    accelerator = Accelerator(mixed_precision="bf16" if _uses_bf16(config.precision) else "no")
+    if accelerator.is_main_process:
+        _open_run(config, run)
+    accelerator.wait_for_everyone()
+    model = initial_model(config)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.optimizer.lr,
+        momentum=config.optimizer.momentum,
+        dampening=config.optimizer.dampening,
+        weight_decay=config.optimizer.weight_decay,
+    )
+
+    def learning_rate(step: int) -> float:
+        return config.optimizer.lr * (1 - step / config.steps) ** config.optimizer.poly_power
+
+    def batches_from(start: int):  # type: ignore[no-untyped-def]  # DataLoader's own type says nothing of its batches
+        sampler = StepSampler(
+            len(dataset),
+            config.batch_size,
+            seed=config.seed,
+            start=start,
+            stop=config.steps,
+            accumulate=config.accumulate,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        return pair_loader(dataset, sampler, config.data.workers, pin_memory=accelerator.device.type == "cuda")
+
+    logger.info("%d pairs of %d scenes in %s", len(dataset), len(dataset.scenes), store.root)
+    settings = LoopSettings(
+        steps=config.steps,
+        accumulate=config.accumulate,
+        seed=config.seed,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        learning_rate=learning_rate,
+    )
+    task = PretrainTask(config.loss, store.voxel_size)
+    return train(accelerator, model, optimizer, task, batches_from, run, settings)
+
+
+def initial_model(config: Config) -> TwoBranch:
+    """The network of a run before its first step: the same for the same configuration.
+
+    Raises:
+        InputError: ``init`` is none of scratch, imagenet or a weight folder.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = TwoBranch(config.model.encoder, None if config.loss.method == Method.view else config.model.unet3d)
+    if config.init == "imagenet":
+        import timm
+
+        try:
+            pretrained = timm.create_model(config.model.encoder, pretrained=True, num_classes=0)
+        except Exception as error:  # whatever the Hub client, the network or timm raise
+            raise InputError(
+                f"init=imagenet: timm could not get weights for {config.model.encoder} ({type(error).__name__}); "
+                f"give init=FOLDER with a weight folder, or init=scratch"
+            ) from error
+        model.backbone.encoder.load_state_dict(pretrained.state_dict())
+    elif config.init != "scratch":
+        if not Path(config.init).exists():
+            raise InputError(f"init={config.init}: it must be scratch, imagenet, or a weight folder that exists")
+        file = find_weights(config.model.encoder, path=config.init)
+        weights = load_file(file)
+        try:
+            model.backbone.encoder.load_state_dict(weights)
+        except RuntimeError:
+            raise InputError(
+                f"init={config.init}: {file.name} seems to hold {describe_state_dict(weights)}, "
+                f"not the encoder {config.model.encoder}"
+            ) from None
+    return model
+
+
+def trained_model(run: Path) -> tuple[Config, TwoBranch]:
+    """The configuration of a run and its network as of the last checkpoint, in eval mode."""
+    config = read_config(run / CONFIG)
+    state = load_checkpoint(run)
+    model = TwoBranch(config.model.encoder, None if config.loss.method == Method.view else config.model.unet3d)
+    try:
+        model.load_state_dict(state["model"])
+    except (RuntimeError, KeyError) as error:
+        raise InputError(f"{run / CHECKPOINT} does not fit {run / CONFIG}: {str(error).splitlines()[0]}") from None
+    return config, model.eval()
+
+
+def _uses_bf16(precision: Precision) -> bool:
+    if precision != Precision.auto:
+        return precision == Precision.bf16
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _open_run(config: Config, run: Path) -> None:
+    """Write what the run is into its folder, or, where it goes on, make sure that it is the same run."""
+    if (run / CONFIG).is_file() and (run / CHECKPOINT).is_file():
+        before, now = flat_keys(read_config(run / CONFIG)), flat_keys(config)
+        for key in now.keys() - FREE_TO_CHANGE:
+            if before[key] != now[key]:
+                raise InputError(
+                    f"{run} was begun with {key}={before[key]}, not {now[key]}; "
+                    f"use run=ANOTHER_FOLDER, or the same value"
+                )
+    run.mkdir(parents=True, exist_ok=True)
+    save_config(config, run / CONFIG)
+    packages = ("pri3d-zoo", "torch", "torchvision", "timm", "accelerate", "numpy")
+    environment = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    environment |= {name: version(name) for name in packages} | {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
+    }
+    (run / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")

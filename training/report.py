@@ -1,0 +1,236 @@
+"""The report of a run: one HTML file that needs nothing else, with pictures that show whether it worked."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .config import Config, Method, flat_keys
+from .data.augment import normalize
+from .data.dataset import PairBatch, PairDataset, collate
+from .data.store import SceneStore
+from .errors import InputError
+from .evaluate.probe import RADIUS, THRESHOLDS, Recall, best_matches, matching_recall, probe_pairs
+from .loop import METRICS, read_metrics
+from .matches import view_matches
+from .networks.sparse import SparseTensor
+from .networks.two_branch import TwoBranch
+from .pretrain import ENVIRONMENT, initial_model, trained_model
+
+REPORT = "report.html"
+DRAWN = 40  # matches in the picture of a pair
+GOOD = 10  # pixels at a width of 320: what counts as right in the picture
+
+
+def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), pairs: int = 60) -> Path:
+    """Write ``report.html`` into the folder of a run, whole or not at all.
+
+    Args:
+        run: Folder of a pre-training run.
+        store: Where the pairs that are shown and probed come from; the run's own store if None.
+        scenes: Of that store, all if empty.
+        pairs: For the probe's table.
+
+    Returns:
+        Path of the report.
+    """
+    matplotlib.use("agg")
+    config, trained = trained_model(run)
+    initial = initial_model(config).eval()
+    if not (run / METRICS).is_file():
+        raise InputError(f"{run} has no {METRICS}: give the folder of a pre-training run")
+    scene_store = SceneStore(store or Path(config.data.store))
+    size = (config.size[0], config.size[1])
+    probed = probe_pairs(scene_store, size, scenes, pairs, seed=0)
+    shown = _shown_pair(scene_store, size, scenes, config)
+    figures = [
+        ("Losses", "By step; dashed: chance, what features that tell nothing apart get.", _loss_figure(run, config)),
+        (
+            "Matches",
+            f"The best match of {DRAWN} pixels of the left view among all of the right one, before training and after. "
+            f"Green lines end within {GOOD} px (at a width of 320) of the true match.",
+            _match_figure(shown, initial, trained),
+        ),
+        (
+            "Features as colours",
+            "The first three principal components of the features of both views: the same place should have the same "
+            "colour in both.",
+            _feature_figure(shown, initial, trained),
+        ),
+        (
+            "A chunk in 3D",
+            "The voxels of the surface inside the frustum box of the left view, with their own colours"
+            + ("" if config.loss.method == Method.view else " and coloured by the features of the 3D network")
+            + ".",
+            _chunk_figure(shown, trained if config.loss.method != Method.view else None),
+        ),
+    ]
+    recalls = {
+        "before training": matching_recall(initial.backbone, probed),
+        f"after {config.steps} steps": matching_recall(trained.backbone, probed),
+    }
+    where = f"{scene_store.root.name} ({', '.join(scenes) or 'all scenes'})"
+    temporary = run / f"{REPORT}.tmp"
+    temporary.write_text(_page(run, config, figures, recalls, where), encoding="utf-8")
+    temporary.replace(run / REPORT)
+    return run / REPORT
+
+
+def _shown_pair(store: SceneStore, size: tuple[int, int], scenes: Sequence[str], config: Config) -> PairBatch:
+    dataset = PairDataset(store, size, chunks=True, only=scenes)
+    overlaps = np.concatenate([store.scene(name).overlaps for name in dataset.scenes])
+    # a pair that shares about half of what it sees: neither the easiest nor the hardest
+    return collate([dataset[int(np.abs(overlaps - 0.5).argmin())]])
+
+
+def _loss_figure(run: Path, config: Config) -> Figure:
+    rows = read_metrics(run)
+    figure, axes = plt.subplots(figsize=(8, 3))
+    for name in ("view", "geo"):
+        if rows and name in rows[0]:
+            axes.plot([row["step"] for row in rows], [row[name] for row in rows], label=f"{name} loss")
+    axes.axhline(np.log(config.loss.matches), linestyle="--", color="grey", linewidth=1)
+    axes.set(xlabel="step", ylabel="PointInfoNCE", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+@torch.no_grad()
+def _dense_features(model: TwoBranch, batch: PairBatch) -> Tensor:
+    return model.backbone(normalize(batch.color[0]))
+
+
+def _match_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch) -> Figure:
+    height, width = batch.color.shape[-2:]
+    torch.manual_seed(0)
+    first, second, valid = view_matches(batch.depth, batch.intrinsics, batch.camera_to_world, DRAWN, RADIUS)
+    first, second = first[valid][None], second[valid][None]
+    true = torch.stack((second[0] % width, second[0] // width), -1)
+    start = torch.stack((first[0] % width, first[0] // width), -1).numpy()
+    figure, rows = plt.subplots(2, 1, figsize=(8, 6.4))
+    for axes, (name, model) in zip(rows, {"before": initial, "after": trained}.items(), strict=True):
+        best = best_matches(_dense_features(model, batch), first, (height, width))
+        right = ((best - true).norm(dim=1) * 320 / width <= GOOD).numpy()
+        axes.imshow(_side_by_side(batch))
+        for (u1, v1), (u2, v2), good in zip(start, best.numpy(), right, strict=True):
+            axes.plot([u1, u2 + width], [v1, v2], color="#2ca02c" if good else "#d62728", linewidth=0.9, alpha=0.8)
+        axes.set_title(f"{name}: {right.sum()} of {len(right)} right", fontsize=10)
+        axes.axis("off")
+    return figure
+
+
+def _feature_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch) -> Figure:
+    figure, rows = plt.subplots(3, 2, figsize=(8, 9))
+    for column in range(2):
+        rows[0, column].imshow(batch.color[0, column].permute(1, 2, 0).numpy())
+        rows[0, column].set_title("left view" if column == 0 else "right view", fontsize=10)
+    for row, (name, model) in enumerate({"before": initial, "after": trained}.items(), start=1):
+        features = _dense_features(model, batch)
+        colors = principal_colors(features.permute(0, 2, 3, 1).flatten(0, 2))
+        maps = colors.view(2, features.shape[2], features.shape[3], 3).numpy()
+        for column in range(2):
+            rows[row, column].imshow(maps[column])
+            rows[row, column].set_title(name, fontsize=10)
+    for axes in rows.flat:
+        axes.axis("off")
+    return figure
+
+
+@torch.no_grad()
+def _chunk_figure(batch: PairBatch, model: TwoBranch | None) -> Figure:
+    keep = batch.voxels[:, 0] == 0
+    voxels, colors = batch.voxels[keep], batch.voxel_colors[keep].float() / 255
+    panels = {"colours": colors}
+    if model is not None:
+        panels["features of the 3D network"] = principal_colors(
+            model.backbone3d(SparseTensor(voxels, colors - 0.5)).features
+        )
+    figure = plt.figure(figsize=(4.2 * len(panels), 4))
+    x, y, z = voxels[:, 1:].float().numpy().T
+    for number, (name, color) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number, projection="3d")
+        axes.scatter(x, y, z, c=color.numpy(), s=2, marker="s", linewidths=0, depthshade=False)
+        axes.set_box_aspect(np.ptp(np.stack((x, y, z)), axis=1) + 1)
+        axes.set_title(f"{len(voxels)} voxels: {name}", fontsize=10)
+        axes.set_axis_off()
+    return figure
+
+
+def principal_colors(features: Tensor) -> Tensor:
+    """(N, C) l2-normalised and projected on their first three principal components, each stretched to [0, 1]."""
+    unit = nn.functional.normalize(features.float(), dim=1)
+    centered = unit - unit.mean(0)
+    _, vectors = torch.linalg.eigh(centered.T @ centered)
+    projected = centered @ vectors[:, -3:].flip(1)
+    low, high = projected.quantile(0.02, dim=0), projected.quantile(0.98, dim=0)
+    return ((projected - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+
+
+def _side_by_side(batch: PairBatch) -> NDArray[np.uint8]:
+    return batch.color[0].permute(2, 0, 3, 1).flatten(1, 2).numpy()
+
+
+def _embed(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+img { max-width: 100%; } h2 { margin-top: 2.5rem; }
+code, pre { background: #f4f4f4; } pre { padding: .8rem; overflow: auto; }
+table { border-collapse: collapse; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }
+"""
+
+
+def _page(
+    run: Path, config: Config, figures: list[tuple[str, str, Figure]], recalls: dict[str, Recall], where: str
+) -> str:
+    environment = json.loads((run / ENVIRONMENT).read_text())
+    command = environment.pop("command")
+    title = f"{config.model.encoder}, {config.loss.method}, {config.steps} steps"
+    probe_rows = "".join(
+        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{r.at[t]:.3f}</td>' for t in THRESHOLDS)}"
+        f"<td>{r.pairs}</td><td>{r.queries}</td></tr>"
+        for name, r in recalls.items()
+    )
+    sections = "".join(
+        f"<h2>{html.escape(name)}</h2><p>{html.escape(text)}</p>"
+        f'<img alt="{html.escape(name)}" src="data:image/png;base64,{_embed(figure)}">'
+        for name, text, figure in figures
+    )
+    settings = _table({key: str(value) for key, value in flat_keys(config).items()})
+    head = "".join(f"<th>recall@{t} px</th>" for t in THRESHOLDS)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>
+<h1>{html.escape(title)}</h1>
+<p>Made by</p><pre>{html.escape(command)}</pre>
+<h2>Probe</h2>
+<p>How often the nearest neighbour of a pixel's feature, among all of the other view, lies within so many pixels (of an
+image 320 wide) of its true match. Pairs of {html.escape(where)}.</p>
+<table><tr><th>weights</th>{head}<th>pairs</th><th>queries</th></tr>{probe_rows}</table>
+{sections}
+<h2>Configuration</h2>{settings}
+<h2>Environment</h2>{_table(environment)}
+</body></html>
+"""
+
+
+def _table(rows: dict[str, str]) -> str:
+    cells = "".join(
+        f"<tr><td><code>{html.escape(key)}</code></td><td>{html.escape(value)}</td></tr>" for key, value in rows.items()
+    )
+    return f"<table>{cells}</table>"
