@@ -54,7 +54,8 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        save_file(backbone.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
+        tensors = {key: value.contiguous() for key, value in backbone.state_dict().items()}  # they are channels last
+        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n")
         (temporary / "README.md").write_text(model_card(config, name, tag, run))
         temporary.chmod(0o755)

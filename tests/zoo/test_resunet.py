@@ -1,0 +1,188 @@
+import re
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+import pri3d_zoo
+from pri3d_zoo import ResUNet, build_resunet
+from pri3d_zoo.resunet import Decoder
+
+NAMES = [f"resunet{depth}_pri3d_{objective}" for depth in (18, 34, 50, 101) for objective in ("view", "geo", "joint")]
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def authors_keys(blocks: tuple[int, ...], convolutions: int) -> set[str]:
+    """The keys of `backbone.*` in the authors' checkpoints, with the prefix taken off; written out from their names."""
+
+    def batch_norm(name: str) -> set[str]:
+        return {f"{name}.{field}" for field in BATCH_NORM}
+
+    keys = {"encoder.conv1.weight"} | batch_norm("encoder.bn1") | {"decoder.conv0.weight", "decoder.conv0.bias"}
+    for layer, count in enumerate(blocks, 1):
+        for block in range(count):
+            prefix = f"encoder.layer{layer}.{block}"
+            for i in range(1, convolutions + 1):
+                keys |= {f"{prefix}.conv{i}.weight"} | batch_norm(f"{prefix}.bn{i}")
+            if block == 0 and (layer > 1 or convolutions == 3):
+                keys |= {f"{prefix}.downsample.0.weight"} | batch_norm(f"{prefix}.downsample.1")
+    for up in range(1, 5):
+        for i in ("1", "1_2", "2"):
+            keys |= {f"decoder.up{up}.conv{i}.weight"} | batch_norm(f"decoder.up{up}.bn{i}")
+    return keys
+
+
+def restated_decoder(state: dict[str, torch.Tensor], stages: list[torch.Tensor]) -> torch.Tensor:
+    """The decoder of the authors from its formulas: functional calls on a state dict, in evaluation mode."""
+
+    def convolution(x, name, padding):
+        return functional.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), padding=padding)
+
+    def batch_norm(x, name):
+        mean, variance, weight, bias = (
+            state[f"{name}.{field}"].reshape(1, -1, 1, 1) for field in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
+
+    x1, x2, x3, x4 = stages
+    double = (2 * x1.shape[2], 2 * x1.shape[3])
+    x = x4
+    for up, (size, skip) in enumerate([(x3.shape[2:], x3), (x2.shape[2:], x2), (x1.shape[2:], x1), (double, 0)], 1):
+        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
+        one = batch_norm(convolution(x, f"up{up}.conv1", 2), f"up{up}.bn1").clamp(min=0)
+        one = batch_norm(convolution(one, f"up{up}.conv1_2", 1), f"up{up}.bn1_2")
+        two = batch_norm(convolution(x, f"up{up}.conv2", 2), f"up{up}.bn2")
+        x = (one + two).clamp(min=0) + skip
+    return convolution(x, "conv0", 0)
+
+
+def randomise_batch_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.running_var):
+                nn.init.uniform_(tensor, 0.5, 1.5)
+            for tensor in (module.bias, module.running_mean):
+                nn.init.uniform_(tensor, -0.5, 0.5)
+
+
+def test_the_twelve_names_are_registered_with_timm():
+    assert sorted(timm.list_models("resunet*_pri3d_*")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_the_authors(name):
+    depth = int(re.search(r"\d+", name)[0])
+    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    state = model.state_dict()
+    assert set(state) == authors_keys(blocks, 3 if depth >= 50 else 2)
+    channels = 128 if depth >= 50 else 32
+    assert state["decoder.up1.conv1.weight"].shape == (channels * 8, channels * 16, 5, 5)
+    assert state["decoder.up4.conv1_2.weight"].shape == (channels, channels, 3, 3)
+    assert state["decoder.conv0.weight"].shape == (channels, channels, 1, 1)
+    assert model.num_features == channels
+    assert model.feature_info == [{"num_chs": channels, "reduction": 2, "module": "decoder"}]
+    assert model.pretrained_cfg["first_conv"] == "encoder.conv1"
+
+
+def test_decoder_agrees_with_the_formulas():
+    torch.manual_seed(0)
+    decoder = Decoder((8, 16, 32, 64)).double().eval()
+    randomise_batch_norms(decoder)
+    # sizes of an image that nothing divides
+    sizes = [(17, 23), (9, 12), (5, 6), (3, 3)]
+    stages = [torch.randn(2, 8 * 2**i, *size, dtype=torch.float64) for i, size in enumerate(sizes)]
+    with torch.no_grad():
+        result = decoder(stages)
+    assert result.shape == (2, 4, 34, 46)
+    torch.testing.assert_close(result, restated_decoder(decoder.state_dict(), stages), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["resunet18_pri3d_joint", pytest.param("resunet50_pri3d_view", marks=pytest.mark.slow)]
+)
+def test_forward_is_decoder_of_the_stages(name):
+    torch.manual_seed(0)
+    model = timm.create_model(name).eval()
+    randomise_batch_norms(model)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        stages = model.encoder.forward_intermediates(x, intermediates_only=True)[1:]
+        result = model(x)
+        expected = restated_decoder(model.decoder.state_dict(), stages)
+    assert result.shape == (1, model.num_features, 32, 48)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize(("size", "half"), [((64, 96), (32, 48)), ((70, 101), (36, 52)), ((33, 47), (18, 24))])
+def test_any_size(size, half):
+    model = build_resunet("resnet18").eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, *size)).shape == (1, 32, *half)
+
+
+def test_classes_and_channels():
+    model = timm.create_model("resunet18_pri3d_geo", num_classes=13, in_chans=4).eval()
+    x = torch.randn(1, 4, 64, 64)
+    with torch.no_grad():
+        features = model.forward_features(x)
+        assert features.shape == (1, 32, 32, 32)
+        assert model(x).shape == (1, 13, 32, 32)
+        torch.testing.assert_close(model(x), model.get_classifier()(features))
+        assert model.forward_head(features, pre_logits=True) is features
+        model.reset_classifier(2)
+        assert (model.num_classes, model(x).shape) == (2, (1, 2, 32, 32))
+        model.reset_classifier(0)
+        torch.testing.assert_close(model(x), features)
+
+
+def test_every_parameter_is_trained():
+    torch.manual_seed(0)
+    model = build_resunet("resnet18", num_classes=3)
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("encoder", ["convnext_atto", "tf_efficientnet_lite0"])
+def test_other_encoders_of_timm(encoder):
+    torch.manual_seed(0)
+    model = build_resunet(encoder)
+    stages = {info["reduction"]: info["num_chs"] for info in timm.create_model(encoder).feature_info}
+    result = model(torch.randn(2, 3, 64, 96))
+    assert result.shape == (2, stages[4] // 2, 32, 48)
+    result.square().mean().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_an_encoder_with_classifier_loses_it():
+    assert not any(".fc." in key for key in ResUNet(timm.create_model("resnet18")).state_dict())
+
+
+def test_what_is_no_encoder_is_refused():
+    with pytest.raises(ValueError, match=r"\(4, 8, 16, 32\); VisionTransformer has \(16,\)"):
+        build_resunet("vit_tiny_patch16_224")
+    with pytest.raises(ValueError, match="Linear has no feature_info"):
+        ResUNet(nn.Linear(2, 2))
+
+
+def test_features_only_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"resunet18_pri3d_joint has no features_only.* take resnet18_pri3d_joint"):
+        pri3d_zoo.create_model("resunet18_pri3d_joint", pretrained=False, features_only=True)
+
+
+@pytest.mark.parametrize(("depth", "total", "encoder"), [(18, 23, 6), (50, 288, 13)])
+def test_cost_is_that_of_the_published_network(depth, total, encoder):
+    """In GFLOP of a 240x320 image, a multiplication and an addition counted as two."""
+    with torch.device("meta"):
+        model = timm.create_model(f"resunet{depth}_pri3d_joint").eval()
+        image = torch.empty(1, 3, 240, 320)
+    with FlopCounterMode(display=False) as counter:
+        model(image)
+    everything = counter.get_total_flops()
+    decoder = sum(counter.get_flop_counts()["ResUNet.decoder"].values())
+    assert round(everything / 1e9) == total
+    assert round((everything - decoder) / 1e9) == encoder
