@@ -174,9 +174,11 @@ def load_dense(name: str) -> tuple[str, ResUNet]:
         return config.model.encoder, model.backbone
     config_file = Path(name) / CONFIG_FILE
     architecture = json.loads(config_file.read_text())["architecture"] if config_file.is_file() else name
+    if config_file.is_file() and not architecture.startswith("resunet"):
+        raise InputError(f"{name} holds {architecture}, which has no dense features; export the run with --dense")
     backbone = pri3d_zoo.create_model(architecture, checkpoint_path=name if config_file.is_file() else None).eval()
     if not isinstance(backbone, ResUNet):
-        raise InputError(f"{name} holds {architecture}, which has no dense features; export the run with --dense")
+        raise InputError(f"{name} has no dense features; name a resunet model, a dense weight folder, or a run")
     return architecture.partition("_")[0].replace("resunet", "resnet"), backbone
 
 

@@ -1,0 +1,103 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+import pri3d_zoo
+from pri3d_zoo.training.checkpoint import load_checkpoint
+from pri3d_zoo.training.config import load_config
+from pri3d_zoo.training.errors import InputError
+from pri3d_zoo.training.export import export
+from pri3d_zoo.training.pretrain import initial_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("weights")
+    names = [export(tiny_run, out / kind, dense=kind == "dense", tag="tiny") for kind in ("encoder", "dense")]
+    assert names == ["resnet18_pri3d_joint", "resunet18_pri3d_joint"]
+    return out / "encoder", out / "dense"
+
+
+def trained(tiny_run, prefix):
+    model = load_checkpoint(tiny_run)["model"]
+    return {key.removeprefix(prefix): value for key, value in model.items() if key.startswith(prefix)}
+
+
+def assert_bit_equal(model, expected):
+    state = model.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def test_every_way_to_load_the_encoder_gives_the_trained_tensors(tiny_run, folders):
+    expected = trained(tiny_run, "backbone.encoder.")
+    assert_bit_equal(pri3d_zoo.create_model("resnet18_pri3d_joint", checkpoint_path=folders[0]), expected)
+    assert_bit_equal(timm.create_model(f"local-dir:{folders[0]}", pretrained=True), expected)
+    hub = torch.hub.load(str(ROOT), "resnet18_pri3d_joint", source="local", checkpoint_path=str(folders[0]))
+    assert_bit_equal(hub, expected)
+
+
+def test_every_way_to_load_the_dense_model(tiny_run, folders):
+    expected = trained(tiny_run, "backbone.")
+    assert_bit_equal(pri3d_zoo.create_model("resunet18_pri3d_joint", checkpoint_path=folders[1]), expected)
+    assert_bit_equal(timm.create_model(f"local-dir:{folders[1]}", pretrained=True), expected)
+
+
+def test_bare_timm_needs_no_pri3d_zoo(folders, tmp_path):
+    code = (
+        f"import timm, sys; m = timm.create_model('local-dir:{folders[0]}', pretrained=True); "
+        "assert 'pri3d_zoo' not in sys.modules; print(type(m).__name__, m.num_classes)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.stdout.split() == ["ResNet", "0"], done.stderr
+
+
+def test_same_output_as_the_trained_network(tiny_run, folders):
+    model = pri3d_zoo.create_model("resunet18_pri3d_joint", checkpoint_path=folders[1]).eval()
+    from pri3d_zoo.training.pretrain import trained_model
+
+    x = torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), trained_model(tiny_run)[1].backbone(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_folder_has_the_shape_of_a_hub_repository(folders):
+    for folder, architecture in zip(folders, ("resnet18", "resunet18_pri3d_joint"), strict=True):
+        assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+        config = json.loads((folder / "config.json").read_text())
+        assert config["architecture"] == architecture
+        assert config["pretrained_cfg"]["tag"] == "tiny"
+        assert not any(key.startswith("fc.") for key in load_file(folder / "model.safetensors"))
+        card = (folder / "README.md").read_text()
+        assert card.startswith("---\n")
+        assert "6 of 2 pairs at 48x64" in card
+
+
+def test_nothing_is_overwritten_or_left_half(tiny_run, folders, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="exists already"):
+        export(tiny_run, folders[0])
+    monkeypatch.setattr("pri3d_zoo.training.export.save_file", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        export(tiny_run, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="not the folder of a run"):
+        export(tmp_path, tmp_path / "out")
+
+
+def test_an_exported_encoder_initialises_another_run(tiny_run, folders, tiny_settings):
+    config = load_config("demo", ["run=unused", *tiny_settings, f"init={folders[0]}"])
+    assert_bit_equal(initial_model(config).backbone.encoder, trained(tiny_run, "backbone.encoder."))
+    config.model.encoder = "resnet34"
+    with pytest.raises(InputError, match=r"seems to hold an encoder, resnet18, not the encoder resnet34"):
+        initial_model(config)

@@ -1,0 +1,113 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.store import SceneStore
+from pri3d_zoo.training.errors import InputError
+from pri3d_zoo.training.evaluate.probe import (
+    THRESHOLDS,
+    best_matches,
+    match_errors,
+    matching_recall,
+    probe_names,
+    probe_pairs,
+    write_results,
+)
+from pri3d_zoo.training.export import export
+from pri3d_zoo.training.geometry import depth_to_world
+
+SIZE = (48, 64)
+
+
+class Oracle(nn.Module):
+    """Features that are given, one map a call, whatever the image."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps = iter(maps)
+
+    def forward(self, _):
+        return next(self.maps)
+
+
+def position_features(batch):
+    """Directions from far outside the room to each pixel's place: alike where the place is, and nowhere else."""
+    for pair in range(len(batch.color)):
+        points = depth_to_world(batch.depth[pair], batch.intrinsics[pair], batch.camera_to_world[pair])
+        lifted = torch.cat((points, torch.full_like(points[..., :1], 3.0)), -1)
+        yield lifted.transpose(1, 2).reshape(2, 4, *SIZE)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_store):
+    dataset = PairDataset(SceneStore(tiny_store), SIZE, chunks=False)
+    return collate([dataset[i] for i in range(4)])
+
+
+def test_perfect_features_score_one(batch):
+    recall = matching_recall(Oracle(position_features(batch)), batch)
+    # 5 px at a width of 320 is one pixel here, and a point may be nearest to the neighbour of its true match
+    assert recall.at[10] > 0.99
+    assert recall.pairs == 4
+    assert recall.queries > 4 * 200
+
+
+def test_shuffled_features_fall_to_chance(batch):
+    generator = torch.Generator().manual_seed(0)
+
+    def shuffled():
+        for maps in position_features(batch):
+            cells = torch.randperm(48 * 64, generator=generator)
+            yield torch.stack((maps[0], maps[1].flatten(1)[:, cells].view_as(maps[1])))
+
+    recall = matching_recall(Oracle(shuffled()), batch)
+    chance = torch.pi * (20 / 5) ** 2 / (48 * 64)  # the share of the image within 20 px, 4 pixels here
+    assert recall.at[20] < 2 * chance
+
+
+def test_best_match_by_hand():
+    # 2 x 3 cells over an image of 4 x 6; the first image asks with its pixel (u 5, v 0), which lies in cell (0, 2)
+    features = torch.zeros(2, 6, 2, 3)
+    features[0] = torch.eye(6).view(6, 2, 3)
+    features[1] = torch.eye(6).flip(1).view(6, 2, 3)  # cell (0, 2) of the first is cell (1, 0) of the second
+    best = best_matches(features, torch.tensor([[5]]), (4, 6))
+    assert best.tolist() == [[0.5, 2.5]]  # centre of cell (1, 0): pixels 0 and 1, rows 2 and 3
+    error = match_errors(features, torch.tensor([[5]]), torch.tensor([[3 * 6 + 4]]), (4, 6))
+    assert error.item() == pytest.approx((3.5**2 + 0.5**2) ** 0.5)
+
+
+def test_the_same_pairs_and_queries_for_everybody(tiny_store):
+    store = SceneStore(tiny_store)
+    a, b = (probe_pairs(store, SIZE, [], 3, seed=1) for _ in range(2))
+    assert torch.equal(a.color, b.color)
+    assert len(a.color) == 3
+    assert len(probe_pairs(store, SIZE, ["box1"], 100, seed=1).color) == 5
+    assert not torch.equal(a.color, probe_pairs(store, SIZE, [], 3, seed=2).color)
+    ones = nn.Conv2d(3, 8, 3, stride=2)
+    assert matching_recall(ones, a) == matching_recall(ones, a)
+
+
+def test_named_weights_beside_random_ones(tiny_run, tiny_store, tmp_path):
+    export(tiny_run, tmp_path / "dense", dense=True)
+    rows = probe_names([str(tiny_run), str(tmp_path / "dense")], tiny_store, scenes=["box0"], pairs=3, size=SIZE)
+    assert [row.name for row in rows] == ["random resnet18", str(tiny_run), str(tmp_path / "dense")]
+    assert rows[1].recall == rows[2].recall
+    assert rows[0].recall != rows[1].recall
+    assert set(rows[0].recall.at) == set(THRESHOLDS)
+    write_results(rows, tmp_path / "deep" / "probe.json")
+    assert json.loads((tmp_path / "deep" / "probe.json").read_text())[1]["recall"]["queries"] == rows[1].recall.queries
+
+
+def test_weights_without_dense_features(tiny_run, tiny_store, tmp_path):
+    export(tiny_run, tmp_path / "encoder")
+    with pytest.raises(InputError, match="export the run with --dense"):
+        probe_names([str(tmp_path / "encoder")], tiny_store, size=SIZE)
+
+
+def test_no_valid_depth_is_said(batch):
+    blind = type(batch)(**(vars(batch) | {"depth": torch.zeros_like(batch.depth)}))
+    with pytest.raises(InputError, match="no pixel of the probed pairs has a true match"):
+        matching_recall(Oracle(position_features(batch)), blind)

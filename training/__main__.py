@@ -1,0 +1,5 @@
+"""``python -m pri3d_zoo.training`` is ``pri3d-train``."""
+
+from .cli import main
+
+main()
