@@ -5,6 +5,9 @@ DEMO ?= demo
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
+# threads that spin while they wait slow down everything else on a busy machine, many times
+export OMP_WAIT_POLICY = PASSIVE
+
 .PHONY: demo test quick lint bench clean
 
 demo: $(INSTALLED)

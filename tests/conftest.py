@@ -81,7 +81,6 @@ def tiny_settings(tiny_store) -> list[str]:
         "log_every=1",
         "checkpoint_every=2",
         "loss.matches=64",
-        "loss.voxel_radius=0.1",
         "precision=float32",
     ]
 

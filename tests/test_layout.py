@@ -77,9 +77,8 @@ def test_imports_go_one_way(folder, package, table):
         checked += 1
         for imported in imports_of(file, parent):
             inside = imported.removeprefix(f"{package}.")
-            if inside != imported and not (folder == "pri3d_zoo" and inside.startswith("training")):
-                if not is_within(inside, permitted):
-                    wrong.append(f"{folder}/{name} imports {imported}")
+            if inside != imported and not is_within(inside, permitted):
+                wrong.append(f"{folder}/{name} imports {imported}")
     assert not wrong
     assert checked >= len(table)
 

@@ -1,13 +1,12 @@
 """Checkpoints of runs: one file that appears whole or not at all, read without running anything that is in it."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .errors import InputError
+from .errors import InputError, first_line
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -33,6 +32,7 @@ def load_checkpoint(run: Path) -> dict[str, Any]:
         raise InputError(f"{run} holds no {CHECKPOINT}: give the folder of a run that has saved one")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} cannot be read ({reason}); restore it, or delete it to start the run anew") from None
+    except Exception as error:  # from bytes that are no checkpoint, torch's reader raises whatever they lead it to
+        raise InputError(
+            f"{path} cannot be read ({first_line(error)}); restore it, or delete it to start the run anew"
+        ) from None

@@ -16,7 +16,7 @@ from pri3d_zoo.hub import WeightsError
 from .errors import InputError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no width to wrap at
 
 Size = Annotated[tuple[int, int], typer.Option(metavar="H W", help="Height and width of the images.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
@@ -37,7 +37,7 @@ def render(
     from .data.sources.synthrooms import SynthRooms
 
     write_folder(SynthRooms(range(seed, seed + scenes), frames=frames, size=size), out, workers=workers)
-    console.print(f"{scenes} rooms of {frames} frames in {out}")
+    console.print(f"{scenes} rooms of {frames} frames in {out}", soft_wrap=True)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def prepare(
         workers=workers,
         arguments=arguments,
     )
-    console.print(str(report))
+    console.print(str(report), soft_wrap=True)
     if report.failed:
         raise InputError(f"{len(report.failed)} scenes could not be prepared; mend them and run the command again")
 
@@ -137,9 +137,11 @@ def report(
 
 def main() -> None:
     """Entry point: what a user can mend is one sentence on stderr, without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    errors = Console(stderr=True, width=console.width)
+    logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)])
+    logging.getLogger("pri3d_zoo").setLevel(logging.INFO)
     try:
         app()
     except (InputError, WeightsError) as error:
-        Console(stderr=True).print(f"pri3d-train: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        errors.print(f"pri3d-train: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
         sys.exit(1)

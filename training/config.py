@@ -15,7 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .errors import InputError
+from .errors import InputError, first_line
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -62,7 +62,8 @@ class LossConfig:
     matches: int = 1024  # a pair, for each loss
     temperature: float = 0.4
     radius: float = 0.02  # metres between the two 3D positions of a match
-    voxel_radius: float = 0.02  # metres between a pixel's 3D position and the centre of its voxel
+    # metres between a pixel's 3D position and the centre of its voxel; null: the store's voxel size, 2 cm in the paper
+    voxel_radius: float | None = None
 
 
 @dataclass
@@ -108,7 +109,7 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
     try:
         changes = OmegaConf.load(path)
     except (YAMLError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {_first_line(error)}") from None
+        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
     if not isinstance(changes, DictConfig):
         raise InputError(f"{path} holds a list; a recipe is a mapping of keys to values")
     merged = _merge(merged, changes, str(path))
@@ -119,7 +120,7 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
         try:
             dotted = OmegaConf.from_dotlist([override])
         except (YAMLError, OmegaConfBaseException) as error:
-            raise InputError(f"'{override}' cannot be read: {_first_line(error)}") from None
+            raise InputError(f"'{override}' cannot be read: {first_line(error)}") from None
         merged = _merge(merged, dotted, "the command line")
     for key in ("run", "data.store"):
         if OmegaConf.is_missing(OmegaConf.select(merged, key.rpartition(".")[0]) or merged, key.rpartition(".")[2]):
@@ -136,7 +137,7 @@ def read_config(path: Path) -> Config:
     except FileNotFoundError:
         raise InputError(f"{path.parent} is not the folder of a run: {path.name} is missing") from None
     except (YAMLError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {_first_line(error)}") from None
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
     return cast(Config, OmegaConf.to_object(merged))
 
 
@@ -184,12 +185,13 @@ def _merge(base: DictConfig, changes: DictConfig, origin: str) -> DictConfig:
     try:
         return cast(DictConfig, OmegaConf.merge(base, changes))
     except OmegaConfBaseException as error:
-        raise InputError(f"{origin}: {_first_line(error)} (key {error.full_key})") from None
+        raise InputError(f"{origin}: {first_line(error)} (key {error.full_key})") from None
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, Any]]:
     leaves: list[tuple[str, Any]] = []
-    for name, value in config.items():
+    for key, value in config.items():
+        name = str(key)
         if isinstance(value, DictConfig):
             leaves += _leaves(value, f"{prefix}{name}.")
         else:
@@ -202,13 +204,9 @@ def _check(config: Config) -> None:
                 "loss.temperature", "loss.radius", "loss.voxel_radius", "optimizer.lr")  # fmt: skip
     flat = flat_keys(config)
     for key in positive:
-        if not flat[key] > 0:
+        if flat[key] is not None and not flat[key] > 0:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
     if len(config.size) != 2 or min(config.size) < 32:
         raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
     if config.data.workers < 0:
         raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

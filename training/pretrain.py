@@ -49,7 +49,7 @@ def pretrain(config: Config) -> bool:
         augment=config.data.augment,
         holdout=config.data.holdout,
     )
-    if config.loss.voxel_radius > store.voxel_size:
+    if config.loss.voxel_radius is not None and config.loss.voxel_radius > store.voxel_size:
         raise InputError(
             f"loss.voxel_radius={config.loss.voxel_radius}: it may be at most the voxel size of {store.root}, "
             f"{store.voxel_size}"

@@ -22,6 +22,7 @@ class PretrainTask:
 
     def __init__(self, loss: LossConfig, voxel_size: float) -> None:
         self.loss, self.voxel_size = loss, voxel_size
+        self.voxel_radius = voxel_size if loss.voxel_radius is None else loss.voxel_radius
 
     def __call__(self, model: nn.Module, batch: PairBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses by name, to be added up, and figures to be logged: matches found, a pair or a frame."""
@@ -42,7 +43,7 @@ class PretrainTask:
                     batch.voxels,
                     self.voxel_size,
                     settings.matches,
-                    settings.voxel_radius,
+                    self.voxel_radius,
                 )
                 voxels = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255 - 0.5)
         features: MatchedFeatures = model(

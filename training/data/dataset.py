@@ -44,6 +44,12 @@ class PairBatch:
         """The batch on a device, copied without waiting where the memory is pinned."""
         return PairBatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
+    def pair(self, index: int) -> "PairBatch":
+        """One pair as a batch, without voxels."""
+        images = (self.color, self.depth, self.intrinsics, self.camera_to_world)
+        color, depth, intrinsics, pose = (part[index : index + 1] for part in images)
+        return PairBatch(color, depth, intrinsics, pose, self.voxels[:0], self.voxel_colors[:0])
+
     def pin_memory(self) -> "PairBatch":
         """For the loader: page-locked copies."""
         return PairBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))

@@ -75,9 +75,7 @@ def matching_recall(
     errors: list[Tensor] = []
     pairs = 0
     for index in range(len(batch.color)):  # one pair at a time: all of a map's cells are candidates of each query
-        one = PairBatch(*(part[index : index + 1] for part in (batch.color, batch.depth)),
-                        *(part[index : index + 1] for part in (batch.intrinsics, batch.camera_to_world)),
-                        batch.voxels, batch.voxel_colors).to(device)  # fmt: skip
+        one = batch.pair(index).to(device)
         torch.manual_seed(mix_seeds(seed, index))
         first, second, valid = view_matches(one.depth, one.intrinsics, one.camera_to_world, QUERIES, RADIUS)
         features = backbone(normalize(one.color[0]))
