@@ -54,14 +54,14 @@ def prepare(
     from .data.prepare import prepare as run_prepare
     from .data.sources import open_source
 
-    arguments = {"source": source, "root": Path(root).name, "frames": frames}
     report = run_prepare(
         open_source(source, root, frames=frames, size=size),
         store,
         size=size,
         voxel_size=voxel_size,
         workers=workers,
-        arguments=arguments,
+        # not the root: more rooms, or a dataset that was moved, leave the scenes that are there as they are
+        arguments={"source": source, "frames": frames},
     )
     console.print(str(report), soft_wrap=True)
     if report.failed:

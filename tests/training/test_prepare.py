@@ -1,0 +1,273 @@
+"""From a source to a store: what it holds, that it can be stopped anywhere, and that the bytes are always the same."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
+from pri3d_zoo.training.data.prepare import PrepareReport, prepare, resize_frame
+from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
+from pri3d_zoo.training.data.store import SceneStore
+from pri3d_zoo.training.errors import InputError
+
+SIZE = (24, 32)
+INTRINSICS = np.array([[32.0, 0, 15.5], [0, 32, 11.5], [0, 0, 1]])
+
+
+def wall_frame(index: int, shift: float = 0.0) -> Frame:
+    """A camera 1.5 m before a striped wall, moved along it by 5 cm a frame."""
+    pose = np.eye(4)
+    pose[0, 3] = 0.05 * index + shift
+    stripes = (np.arange(SIZE[1]) // 4 * 30 % 256).astype(np.uint8)
+    return Frame(
+        id=f"{index:03d}",
+        color=np.broadcast_to(stripes[:, None], (*SIZE, 3)).copy(),
+        depth=np.full(SIZE, 1.5, np.float32),
+        intrinsics=INTRINSICS,
+        camera_to_world=pose,
+        semantic=np.full(SIZE, index, np.uint8),
+    )
+
+
+class Walls:
+    """A source of such scenes, one for each number of frames; None among the frames is a skipped one."""
+
+    def __init__(self, scenes: dict[str, list[Any]], surface: Surface | None = None) -> None:
+        self.scenes = scenes
+        self.points = surface
+
+    def scene_ids(self) -> list[str]:
+        return list(self.scenes)
+
+    def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
+        for index, frame in enumerate(self.scenes[scene]):
+            if isinstance(frame, Exception):
+                raise frame
+            yield SkippedFrame(f"{index:03d}", "torn") if frame is None else frame
+
+    def surface(self, scene: str) -> Surface | None:
+        return self.points
+
+
+def run(source: Any, store: Path, workers: int = 1, **arguments: Any) -> PrepareReport:
+    return prepare(source, store, size=SIZE, voxel_size=0.05, workers=workers, arguments=arguments)
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir()}
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Path:
+    """A dataset of four scenes on disk."""
+    scenes = {f"room{number}": [wall_frame(index, number) for index in range(4 + number)] for number in range(4)}
+    write_folder(Walls(scenes), tmp_path / "rooms", workers=1)
+    (tmp_path / "rooms" / "room1" / "depth" / "002.png").write_bytes(b"torn")
+    return tmp_path / "rooms"
+
+
+def test_what_a_store_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = Walls(
+        {"a": [wall_frame(0), None, wall_frame(2), wall_frame(25)], "b": [wall_frame(index) for index in range(3)]}
+    )
+    with caplog.at_level(logging.WARNING):
+        report = run(source, tmp_path, name="walls")
+    store = SceneStore(tmp_path)
+    scene = store.scene("a")
+    assert scene.frame_ids == ["000", "002", "025"]
+    # 32 pixels at 1.5 m and a focal length of 32 see 1.5 m; 0.1 m apart they share 14 / 15, 1.15 m apart too little
+    assert scene.pairs.tolist() == [[0, 1]]
+    assert scene.overlaps[0] == pytest.approx(14 / 15, abs=0.05)
+    assert scene.manifest["skipped"] == [{"id": "001", "reason": "torn"}]
+    assert scene.manifest["arguments"]["name"] == "walls"
+    assert scene.manifest["pairs"] == len(scene.pairs) == sum(scene.manifest["overlap_histogram"]["pairs"])
+    assert scene.manifest["voxels"] == len(scene.voxels) > 500
+    assert set(scene.manifest["software"]) >= {"pri3d-zoo", "torch"}
+    assert scene.semantic(1)[0, 0] == 2
+    assert np.abs((scene.voxels[:, 2] + 0.5) * 0.05 - 1.5).max() < 0.06
+    assert "scene a: frame 001 skipped: torn" in caplog.text
+    pairs = len(scene.pairs) + len(store.scene("b").pairs)
+    voxels = len(scene.voxels) + len(store.scene("b").voxels)
+    assert (report.prepared, report.untouched, report.frames, report.skipped) == (2, 0, 6, 1)
+    assert (report.pairs, report.voxels, report.failed) == (pairs, voxels, {})
+    assert "6 frames (1 skipped)" in str(report)
+    summary = json.loads((tmp_path / "manifest.json").read_text())
+    assert summary["scenes"]["a"] == {"frames": 3, "skipped": 1, "pairs": len(scene.pairs), "voxels": len(scene.voxels)}
+
+
+def test_the_surface_of_the_source_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    points = np.array([[0.01, 0.01, 0.01], [0.02, 0.02, 0.02], [-1, 2, 3.01]], np.float32)
+    surface = Surface(points, np.array([[10, 20, 30], [20, 30, 40], [1, 2, 3]], np.uint8))
+    run(Walls({"a": [wall_frame(0)]}, surface), tmp_path)
+    scene = SceneStore(tmp_path).scene("a")
+    assert scene.voxels.tolist() == [[-20, 40, 60], [0, 0, 0]]
+    assert scene.voxel_colors.tolist() == [[1, 2, 3], [15, 25, 35]]
+    assert scene.manifest["surface"] == "of the source"
+
+
+def test_one_frame_has_no_pairs(tmp_path: Path) -> None:
+    assert run(Walls({"a": [wall_frame(0)]}), tmp_path).pairs == 0
+    scene = SceneStore(tmp_path).scene("a")
+    assert scene.pairs.shape == (0, 2)
+    assert len(scene.voxels) > 500
+
+
+def test_frames_are_brought_to_size() -> None:
+    generator = np.random.default_rng(0)
+    frame = Frame(
+        id="0",
+        color=generator.integers(0, 256, (48, 96, 3)).astype(np.uint8),
+        depth=generator.random((48, 96)).astype(np.float32),
+        intrinsics=np.array([[50.0, 0, 47.5], [0, 60, 23.5], [0, 0, 1]]),
+        camera_to_world=np.eye(4),
+        semantic=generator.integers(0, 41, (48, 96)).astype(np.uint8),
+        instance=generator.integers(0, 60000, (48, 96)).astype(np.uint16),
+    )
+    small = resize_frame(frame, (16, 32))
+    means = frame.color.reshape(16, 3, 32, 3, 3).mean((1, 3))
+    assert np.abs(small.color - means).max() <= 1
+    for name in ("depth", "semantic", "instance"):  # a third in both: the middle one of three pixels
+        assert np.array_equal(getattr(small, name), getattr(frame, name)[1::3, 1::3])
+    assert np.allclose(small.intrinsics, [[50 / 3, 0, 15.5], [0, 20, 7.5], [0, 0, 1]])
+    assert resize_frame(frame, (48, 96)) is frame
+
+
+def test_broken_scenes_do_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = Walls(
+        {
+            "empty": [],
+            "none_left": [None, None],
+            "twice": [wall_frame(0), wall_frame(0)],
+            "raises": [wall_frame(0), RuntimeError("disk on fire")],
+            "whole": [wall_frame(0), wall_frame(1)],
+        }
+    )
+    report = run(source, tmp_path)
+    assert SceneStore(tmp_path).scene_ids == ["whole"]
+    assert (report.prepared, report.frames, report.skipped) == (1, 2, 0)
+    assert "no frame is left" in report.failed["empty"]
+    assert "2 skipped" in report.failed["none_left"]
+    assert "two frames have the id 000" in report.failed["twice"]
+    assert report.failed["raises"] == "RuntimeError: disk on fire"
+    assert "scene raises failed" in caplog.text
+    assert json.loads((tmp_path / "manifest.json").read_text())["failed"] == report.failed
+    assert sorted(contents(tmp_path)) == ["manifest.json", "whole.pri3d.zip"]
+
+
+@pytest.mark.parametrize("scenes", [{}, {"../a": [1]}, {"a/b": [1]}, {"..": [1]}])
+def test_bad_scene_names_are_refused(tmp_path: Path, scenes: dict[str, list[Any]]) -> None:
+    with pytest.raises(InputError):
+        run(Walls(scenes), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_bad_frame_names_fail_the_scene(tmp_path: Path) -> None:
+    frame = wall_frame(0)
+    object.__setattr__(frame, "id", "../../escaped")
+    assert "plain name" in run(Walls({"a": [frame]}), tmp_path / "store").failed["a"]
+
+
+def test_many_skipped_frames_are_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(Walls({"a": [wall_frame(0), *[None] * 25]}), tmp_path)
+    assert caplog.text.count("torn") == 10
+    assert "15 more frames skipped" in caplog.text
+    assert len(SceneStore(tmp_path).scene("a").manifest["skipped"]) == 25
+
+
+def test_only_what_is_missing_or_broken_is_redone(rooms: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(FolderSource(rooms), store)
+    before = contents(store)
+    times = {path.name: path.stat().st_mtime_ns for path in store.glob("*.zip")}
+    (store / "room0.pri3d.zip").unlink()
+    cut = store / "room1.pri3d.zip"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    flipped = bytearray(before["room2.pri3d.zip"])
+    flipped[len(flipped) // 2] ^= 1
+    (store / "room2.pri3d.zip").write_bytes(bytes(flipped))
+    (store / ".room3.pri3d.zip.tmp").write_bytes(b"left over")
+    report = run(FolderSource(rooms), store)
+    assert (report.prepared, report.untouched) == (3, 1)
+    assert (report.frames, report.skipped) == (4 + 4 + 6 + 7, 1)
+    assert contents(store) == before
+    assert (store / "room3.pri3d.zip").stat().st_mtime_ns == times["room3.pri3d.zip"]
+
+
+def test_other_arguments_redo_a_scene(rooms: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(FolderSource(rooms), store, frames=None, pair=(1, 2))  # a tuple comes back from JSON as a list
+    assert run(FolderSource(rooms), store, frames=None, pair=(1, 2)).untouched == 4
+    assert run(FolderSource(rooms, frames=2), store, frames=2).prepared == 4
+    assert {len(SceneStore(store).scene(scene).frame_ids) for scene in FolderSource(rooms).scene_ids()} == {2}
+
+
+def test_scenes_of_other_sources_stay(rooms: Path, tmp_path: Path) -> None:
+    run(Walls({"a": [wall_frame(0)]}), tmp_path / "store")
+    run(FolderSource(rooms), tmp_path / "store")
+    assert SceneStore(tmp_path / "store").scene_ids == ["a", "room0", "room1", "room2", "room3"]
+    assert "a" in json.loads((tmp_path / "store" / "manifest.json").read_text())["scenes"]
+
+
+def test_the_number_of_workers_does_not_change_a_byte(rooms: Path, tmp_path: Path) -> None:
+    run(FolderSource(rooms), tmp_path / "one", workers=1)
+    run(FolderSource(rooms), tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from pri3d_zoo.training.data.prepare import prepare
+from pri3d_zoo.training.data.sources import folder
+
+class FolderSource(folder.FolderSource):
+    def frames(self, scene):
+        for frame in super().frames(scene):
+            time.sleep(0.1)
+            yield frame
+
+prepare(FolderSource(Path(sys.argv[1])), Path(sys.argv[2]), size=(24, 32), voxel_size=0.05, workers=1, arguments={})
+"""
+
+
+def test_a_killed_run_is_finished_to_the_same_bytes(rooms: Path, tmp_path: Path) -> None:
+    undisturbed, store = tmp_path / "undisturbed", tmp_path / "store"
+    run(FolderSource(rooms), undisturbed)
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(rooms), str(store)], start_new_session=True)
+    try:
+        until = time.monotonic() + 60
+        # one scene is whole and the next one begun
+        while not ((store / "room0.pri3d.zip").exists() and (store / ".room1.pri3d.zip.tmp").exists()):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(SceneStore(store)) < 4
+    assert (store / ".room1.pri3d.zip.tmp").exists()
+    report = run(FolderSource(rooms), store)
+    assert report.untouched >= 1
+    assert contents(store) == contents(undisturbed)
+
+
+def test_real_frames(real_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(real_data / "rgbd" / "sun3d_frag2", tmp_path / "frag2")
+    report = prepare(
+        FolderSource(tmp_path / "frag2", frames=6), tmp_path / "store", size=(120, 160), workers=1, arguments={}
+    )
+    assert (report.frames, report.skipped, report.failed) == (6, 0, {})
+    assert report.pairs > 5
+    assert SceneStore(tmp_path / "store").size == (120, 160)
+    assert report.voxels > 10_000

@@ -1,0 +1,272 @@
+"""The prepared format: round trips, and that nothing broken is ever read."""
+
+import io
+import json
+import multiprocessing
+import pickle
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from pri3d_zoo.training.data.frame import Frame
+from pri3d_zoo.training.data.store import STORE_VERSION, Scene, SceneStore, SceneWriter, scene_path
+from pri3d_zoo.training.errors import InputError
+
+SIZE = (24, 32)
+
+
+def frame(index: int, *, labels: bool = False, size: tuple[int, int] = SIZE, id: str | None = None) -> Frame:
+    generator = np.random.default_rng(index)
+    pose = np.eye(4)
+    pose[:3, 3] = generator.normal(size=3)
+    return Frame(
+        id=id or f"{index:04d}",
+        color=np.full((*size, 3), generator.integers(0, 256, 3), np.uint8),
+        depth=(generator.integers(0, 5000, size) / 1000).astype(np.float32),
+        intrinsics=np.array([[30.5 + index, 0, 15.5], [0, 31, 11.25], [0, 0, 1]]),
+        camera_to_world=pose,
+        semantic=generator.integers(0, 41, size).astype(np.uint8) if labels else None,
+        instance=generator.integers(0, 60000, size).astype(np.uint16) if labels else None,
+    )
+
+
+def write(root: Path, scene: str, *, voxel_size: float = 0.02, size: tuple[int, int] = SIZE, frames: int = 5) -> Path:
+    with SceneWriter(root, scene) as writer:
+        for index in range(frames):
+            writer.add_frame(frame(index, labels=index % 2 == 0, size=size))
+        finish(writer, voxel_size)
+    return scene_path(root, scene)
+
+
+def finish(writer: SceneWriter, voxel_size: float = 0.02) -> None:
+    writer.finish(
+        pairs=np.array([[0, 1], [2, 4]], np.int32),
+        overlaps=np.array([0.5, 0.75], np.float32),
+        voxels=np.array([[-3, 0, 7], [1, 2, 3], [4, 5, 6]], np.int32),
+        voxel_colors=np.array([[1, 2, 3], [0, 255, 7], [9, 9, 9]], np.uint8),
+        voxel_size=voxel_size,
+        manifest={"skipped": [{"id": "x", "reason": "because"}]},
+    )
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    write(tmp_path, "den")
+    write(tmp_path, "attic")
+    store = SceneStore(tmp_path)
+    assert store.scene_ids == ["attic", "den"]
+    assert len(store) == 2
+    assert store.size == SIZE
+    assert store.voxel_size == 0.02
+    scene = store.scene("den")
+    assert scene.frame_ids == [f"{index:04d}" for index in range(5)]
+    assert scene.manifest["skipped"] == [{"id": "x", "reason": "because"}]
+    assert scene.pairs.tolist() == [[0, 1], [2, 4]]
+    assert scene.overlaps.tolist() == [0.5, 0.75]
+    assert scene.voxels.tolist() == [[-3, 0, 7], [1, 2, 3], [4, 5, 6]]
+    assert scene.voxel_colors.tolist() == [[1, 2, 3], [0, 255, 7], [9, 9, 9]]
+    types = (scene.pairs, scene.overlaps, scene.voxels, scene.voxel_colors, scene.intrinsics)
+    assert [str(array.dtype) for array in types] == ["int32", "float32", "int32", "uint8", "float64"]
+    for index in range(5):
+        wanted = frame(index, labels=index % 2 == 0)
+        assert np.abs(scene.color(index).astype(int) - wanted.color).max() <= 2
+        assert np.array_equal(scene.depth(index), wanted.depth)
+        assert np.array_equal(scene.intrinsics[index], wanted.intrinsics)
+        assert np.array_equal(scene.camera_to_world[index], wanted.camera_to_world)
+        if index % 2:
+            assert scene.semantic(index) is None
+            assert scene.instance(index) is None
+        else:
+            assert np.array_equal(scene.semantic(index), wanted.semantic)
+            assert np.array_equal(scene.instance(index), wanted.instance)
+    scene.verify()
+
+
+def test_any_zip_tool_reads_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write(tmp_path, "den")) as file:
+        assert file.testzip() is None
+        assert json.loads(file.read("manifest.json"))["version"] == STORE_VERSION
+        assert Image.open(io.BytesIO(file.read("depth/0000.png"))).size == (32, 24)
+        assert all(member.compress_type == zipfile.ZIP_STORED for member in file.infolist())
+
+
+def test_the_bytes_tell_no_time(tmp_path: Path) -> None:
+    assert write(tmp_path / "a", "den").read_bytes() == write(tmp_path / "b", "den").read_bytes()
+
+
+def test_depth_beyond_16_bits_is_no_reading(tmp_path: Path) -> None:
+    far = frame(0)
+    far.depth[0, :3] = (65.535, 65.6, 1000)
+    with SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(far)
+        finish(writer)
+    assert SceneStore(tmp_path).scene("den").depth(0)[0, :3].tolist() == pytest.approx([65.535, 0, 0])
+
+
+def test_an_interrupted_scene_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(frame(0))
+        raise KeyboardInterrupt
+    with SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(frame(0))  # and never finished
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_scene_leaves_the_one_before(tmp_path: Path) -> None:
+    before = write(tmp_path, "den").read_bytes()
+    with pytest.raises(InputError), SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(frame(0))
+        writer.add_frame(frame(0))
+    assert scene_path(tmp_path, "den").read_bytes() == before
+
+
+def test_writer_refuses(tmp_path: Path) -> None:
+    for name in ("", ".", "..", ".den", "a/b", "a\\b", "a\nb"):
+        with pytest.raises(InputError, match="plain name"):
+            SceneWriter(tmp_path, name)
+    with SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(frame(0))
+        with pytest.raises(InputError, match="two frames have the id 0000"):
+            writer.add_frame(frame(0))
+        with pytest.raises(InputError, match="frames before it"):
+            writer.add_frame(frame(1, size=(12, 16)))
+        with pytest.raises(InputError, match="plain name"):
+            writer.add_frame(frame(1, id="../1"))
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    data = path.read_bytes()
+    for length in [0, 1, 100, *np.linspace(200, len(data) - 1, 40).astype(int)]:
+        path.write_bytes(data[:length])
+        with pytest.raises(InputError, match=r"den.pri3d.zip.*run prepare again"):
+            SceneStore(tmp_path).scene("den").verify()
+
+
+def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = write(tmp_path, "den", frames=2)
+    data = path.read_bytes()
+    good = {name: zipfile.ZipFile(path).read(name) for name in zipfile.ZipFile(path).namelist()}
+    refused = 0
+    for position in np.random.default_rng(0).permutation(len(data))[:1500]:
+        broken = bytearray(data)
+        broken[position] ^= 0x55
+        path.write_bytes(bytes(broken))
+        try:
+            scene = SceneStore(tmp_path).scene("den")
+            scene.verify()
+        except InputError as error:
+            assert "den.pri3d.zip" in str(error)
+            refused += 1
+        else:  # a date or a permission in a header: then all that can be read is as it was
+            read = {name: scene._read(name) for name in scene._members}
+            assert read == good
+    assert refused > 1000
+
+
+def test_a_broken_image_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as file:
+        at = file.getinfo("depth/0002.png").header_offset + 30 + len("depth/0002.png")
+    data[at + 60] ^= 1
+    path.write_bytes(bytes(data))
+    scene = SceneStore(tmp_path).scene("den")
+    scene.depth(1)
+    with pytest.raises(InputError, match=r"checksum of depth/0002.png.*run prepare again"):
+        scene.depth(2)
+
+
+def rewrite(path: Path, change: dict[str, object]) -> None:
+    """The scene with another manifest."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["manifest.json"] = json.dumps(json.loads(members["manifest.json"]) | change).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+
+
+def test_other_versions_are_refused(tmp_path: Path) -> None:
+    rewrite(write(tmp_path, "den"), {"version": 99})
+    with pytest.raises(InputError, match=rf"den.pri3d.zip.*version 99.*reads {STORE_VERSION}.*run prepare again"):
+        SceneStore(tmp_path)
+
+
+def test_scenes_that_differ_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "attic")
+    write(tmp_path, "den", voxel_size=0.05)
+    with pytest.raises(InputError, match=r"den.*0.05.*attic.*0.02"):
+        SceneStore(tmp_path)
+    write(tmp_path, "den", size=(12, 16))
+    with pytest.raises(InputError, match="den"):
+        SceneStore(tmp_path)
+
+
+def test_repacked_scenes_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    with pytest.raises(InputError, match="compressed"):
+        SceneStore(tmp_path)
+
+
+def test_no_store_no_scene(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no prepared scene"):
+        SceneStore(tmp_path / "nowhere")
+    (tmp_path / ".den.pri3d.zip.tmp").write_bytes(b"half")
+    with pytest.raises(InputError, match="no prepared scene"):
+        SceneStore(tmp_path)
+    write(tmp_path, "attic")
+    store = SceneStore(tmp_path)
+    assert store.scene_ids == ["attic"]
+    with pytest.raises(InputError, match=r"no scene 'den'.*attic"):
+        store.scene("den")
+
+
+class Depths(Dataset):
+    """What a training dataset does with a store."""
+
+    def __init__(self, store: SceneStore) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> float:
+        scene = self.store.scene(self.store.scene_ids[index // 5])
+        return float(scene.depth(index % 5).sum() + len(scene.voxels))
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_read_side_by_side(tmp_path: Path, start: str) -> None:
+    write(tmp_path, "den")
+    write(tmp_path, "attic")
+    data = Depths(SceneStore(tmp_path))
+    expected = [data[index] for index in range(10)]  # every file has been read before the workers start
+    context = multiprocessing.get_context(start)
+    workers = 1 if start == "spawn" else 2  # a spawned one imports torch anew
+    loader = DataLoader(data, batch_size=None, num_workers=workers, multiprocessing_context=context)
+    assert [float(value) for value in loader] == expected
+
+
+def test_threads_read_side_by_side(tmp_path: Path) -> None:
+    write(tmp_path, "den")
+    scene = SceneStore(tmp_path).scene("den")
+    expected = [scene.depth(index % 5).sum() for index in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda index: scene.depth(index % 5).sum(), range(200))) == expected
+
+
+def test_a_pickle_carries_no_arrays(tmp_path: Path) -> None:
+    scene = Scene(write(tmp_path, "den"))
+    assert scene.voxels is scene.voxels
+    assert len(pickle.dumps(scene)) < 500
+    assert np.array_equal(pickle.loads(pickle.dumps(scene)).voxels, scene.voxels)

@@ -1,0 +1,180 @@
+"""The voxels of a scene's surface: from points on it, or fused from posed depth images where there is no mesh.
+
+Fusion is the classic one of Curless and Levoy (SIGGRAPH 1996), over a sparse set of voxels: the truncated distance
+along z between a voxel and the depth image it falls into, averaged over the frames. A voxel is kept where the surface
+of zero distance passes through it, judged by the distance and its slope there.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..geometry import (
+    KEY_BITS,
+    KEY_OFFSET,
+    depth_to_world,
+    invert_rigid,
+    pack_keys,
+    project,
+    quantize,
+    transform,
+    voxel_centers,
+)
+
+TRUNCATION = 3  # voxels: beyond it a distance is no longer that of this surface
+FEW_FRAMES = 10  # with fewer, a surface that one frame alone has seen is kept too
+FRAMES_AT_ONCE = 32  # whose touched voxels are merged in one sort
+
+
+def voxelize(
+    points: NDArray[np.float32], colors: NDArray[np.uint8], *, voxel_size: float
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Voxels that hold at least one of the points, sorted, and the mean colours in them.
+
+    Args:
+        points: (N, 3), metres, world.
+        colors: (N, 3) RGB.
+        voxel_size: Metres.
+
+    Returns:
+        (M, 3) coordinates and (M, 3) RGB.
+
+    Raises:
+        InputError: A point is farther from the origin than voxel keys reach.
+    """
+    keys, owner = torch.unique(_checked_keys(torch.as_tensor(points), voxel_size), return_inverse=True)
+    sums = torch.zeros(len(keys), 4, dtype=torch.float64)
+    ones = torch.ones(len(owner), 1, dtype=torch.float64)
+    sums.index_add_(0, owner, torch.cat((torch.as_tensor(colors).double(), ones), 1))
+    mean = (sums[:, :3] / sums[:, 3:]).round()
+    return _unpack_keys(keys).int().numpy(), mean.to(torch.uint8).numpy()
+
+
+def fuse(
+    depth: NDArray[np.uint16],
+    color: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    camera_to_world: NDArray[np.float64],
+    *,
+    voxel_size: float,
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The voxels that the surface seen by the frames passes through, sorted, and their mean colours.
+
+    Args:
+        depth: (N, H, W), millimetres, 0 = no reading.
+        color: (N, H, W, 3) RGB.
+        intrinsics: (N, 3, 3), pixels.
+        camera_to_world: (N, 4, 4).
+        voxel_size: Metres.
+
+    Returns:
+        (M, 3) coordinates and (M, 3) RGB.
+
+    Raises:
+        InputError: A point is farther from the origin than voxel keys reach.
+    """
+    cameras, poses = torch.as_tensor(intrinsics).float(), torch.as_tensor(camera_to_world)
+    needed = 2 if len(depth) >= FEW_FRAMES else 1
+    keys = _candidates(depth, cameras, poses, voxel_size, needed)
+    coordinates = _unpack_keys(keys)
+    centers = voxel_centers(coordinates, voxel_size)
+    truncation = TRUNCATION * voxel_size
+
+    distances, weights, observed = torch.zeros(3, len(keys)).unbind()
+    shades, shade_weights = torch.zeros(len(keys), 3), torch.zeros(len(keys), 1)
+    for index in range(len(depth)):
+        voxel, pixel, reading, distance = _observe(centers, _metres(depth[index]), cameras[index], poses[index])
+        in_reach = distance > -truncation  # farther behind what is seen nothing is known
+        voxel, pixel, reading, distance = voxel[in_reach], pixel[in_reach], reading[in_reach], distance[in_reach]
+        weight = 1 / reading**2  # the noise of depth cameras grows with the square of the distance
+        distances[voxel] += weight * distance.clamp(max=truncation)  # beyond it: free space, and counts as such
+        weights[voxel] += weight
+        near = distance < truncation
+        voxel, weight = voxel[near], (weight * (truncation - distance.abs()))[near, None]
+        observed[voxel] += 1
+        shades[voxel] += weight * torch.as_tensor(color[index]).reshape(-1, 3)[pixel[near]]
+        shade_weights[voxel] += weight
+
+    seen = weights > 0
+    mean = distances / weights.clamp(min=1e-12) / voxel_size
+    kept = (observed >= needed) & (mean.abs() <= _half_extent(keys, coordinates, mean, seen))
+    shade = (shades[kept] / shade_weights[kept].clamp(min=1e-12)).round()
+    return coordinates[kept].int().numpy(), shade.to(torch.uint8).numpy()
+
+
+def _candidates(depth: NDArray[np.uint16], cameras: Tensor, poses: Tensor, voxel_size: float, needed: int) -> Tensor:
+    """Sorted keys of the voxels that points of at least ``needed`` frames lie in, and of the six around each."""
+    keys, counts = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    touched: list[Tensor] = []
+    for index in range(len(depth)):
+        image = _metres(depth[index])
+        points = depth_to_world(image, cameras[index], poses[index])[(image > 0).flatten()]
+        touched.append(torch.unique(_checked_keys(points, voxel_size)))
+        if len(touched) == FRAMES_AT_ONCE or index == len(depth) - 1:
+            found = torch.cat(touched)
+            keys, owner = torch.unique(torch.cat((keys, found)), return_inverse=True)
+            sums = torch.zeros(len(keys), dtype=torch.int64)
+            counts = sums.index_add_(0, owner, torch.cat((counts, torch.ones_like(found))))
+            touched = []
+    core = _unpack_keys(keys[counts >= needed])
+    sides = torch.cat((torch.zeros(1, 3, dtype=torch.int64), torch.eye(3, dtype=torch.int64)))
+    # the noise of few frames leaves holes in what was touched, and the slope needs both sides of the surface
+    return torch.unique(pack_keys(torch.cat([core[:, None] + sides, core[:, None] - sides]).reshape(-1, 3)))
+
+
+def _observe(
+    centers: Tensor, depth: Tensor, camera: Tensor, camera_to_world: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What a frame says of the voxels that fall onto a pixel with a reading.
+
+    Returns:
+        Index of the voxel, of the pixel (flat), the reading there, and how far the voxel is in front of it; metres.
+    """
+    height, width = depth.shape
+    pixels, z = project(transform(centers, invert_rigid(camera_to_world).float()), camera)
+    u, v = pixels.round_().unbind(-1)
+    voxel = ((z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)).nonzero()[:, 0]
+    pixel = v[voxel].long() * width + u[voxel].long()
+    reading = depth.flatten()[pixel]
+    valid = reading > 0
+    voxel, pixel, reading = voxel[valid], pixel[valid], reading[valid]
+    return voxel, pixel, reading, reading - z[voxel]
+
+
+def _half_extent(keys: Tensor, coordinates: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
+    """By how much a field of that slope changes from a voxel's centre to its farthest corner, in units of the field.
+
+    The slope is the central difference, or one-sided where only one neighbour is known. Being relative to the slope,
+    the test does not care at which slant distances along z were measured.
+    """
+    extent = torch.zeros_like(distance)
+    for step in torch.eye(3, dtype=torch.int64):
+        change, sides = torch.zeros_like(distance), torch.zeros_like(distance)
+        for sign in (1, -1):
+            wanted = pack_keys(coordinates + sign * step)
+            position = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))
+            known = (keys[position] == wanted) & seen[position]
+            change += torch.where(known, sign * (distance[position] - distance), 0)
+            sides += known
+        extent += 0.5 * (change / sides.clamp(min=1)).abs()
+    return extent
+
+
+def _metres(depth: NDArray[np.uint16]) -> Tensor:
+    return torch.as_tensor(depth.astype(np.float32) / np.float32(1000))
+
+
+def _checked_keys(points: Tensor, voxel_size: float) -> Tensor:
+    coordinates = quantize(points, voxel_size)
+    if len(coordinates) and int(coordinates.abs().max()) >= KEY_OFFSET - 1:
+        reach = float(points.abs().max())
+        raise InputError(f"the scene reaches {reach:.3g} m from the origin; are its poses and depth in metres?")
+    return pack_keys(coordinates)
+
+
+def _unpack_keys(keys: Tensor) -> Tensor:
+    """Coordinates (N, 3) int64 of keys (N,) with batch 0."""
+    mask = (1 << KEY_BITS) - 1
+    return torch.stack((keys >> 2 * KEY_BITS & mask, keys >> KEY_BITS & mask, keys & mask), -1) - KEY_OFFSET

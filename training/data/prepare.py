@@ -1,0 +1,272 @@
+"""From a source to a store: frames at one size, the pairs among them, and the voxels of each scene's surface."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import InputError
+from ..geometry import scale_intrinsics
+from .frame import Frame, SkippedFrame, Source
+from .fusion import fuse, voxelize
+from .overlap import mine_pairs
+from .parallel import map_scenes
+from .store import (
+    STORE_VERSION,
+    Scene,
+    SceneWriter,
+    check_name,
+    depth_to_millimetres,
+    scene_files,
+    scene_path,
+    temporary_path,
+)
+
+RADIUS = 0.02  # metres between corresponding points (the paper, section 3.1)
+MIN_OVERLAP = 0.3  # share of corresponding points that makes a pair (the paper, section 3.1)
+LOGGED_FRAMES = 10  # skipped frames of a scene that are logged one by one
+SOFTWARE = ("pri3d-zoo", "numpy", "pillow", "scipy", "torch")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What ``prepare`` did; the counts are of the source's scenes that are in the store now.
+
+    Args:
+        prepared: Scenes that were written.
+        untouched: Scenes that were there already.
+        failed: Reason by scene, of those that could not be prepared.
+        frames: Frames kept.
+        skipped: Frames left out.
+        pairs: Pairs that overlap enough.
+        voxels: Voxels of the surfaces.
+        seconds: Time taken.
+    """
+
+    prepared: int
+    untouched: int
+    failed: Mapping[str, str]
+    frames: int
+    skipped: int
+    pairs: int
+    voxels: int
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.prepared} scenes prepared, {self.untouched} there already, {len(self.failed)} failed, "
+            f"in {self.seconds:.1f} s: {self.frames} frames ({self.skipped} skipped), {self.pairs} pairs, "
+            f"{self.voxels} voxels"
+        ]
+        return "\n".join(lines + [f"failed: {scene}: {reason}" for scene, reason in self.failed.items()])
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one scene."""
+
+    manifest: dict[str, Any] = field(default_factory=dict)
+    written: bool = False
+    failure: str | None = None
+
+
+def prepare(
+    source: Source,
+    store: Path,
+    *,
+    size: tuple[int, int] = (240, 320),
+    voxel_size: float = 0.02,
+    workers: int,
+    arguments: dict[str, Any],
+) -> PrepareReport:
+    """Write every scene of a source to a store, several at a time.
+
+    A scene that is in the store already, whole, of this version and with the same arguments, is left alone, so what was
+    stopped can be started again. A scene that cannot be prepared does not stop the others. The bytes of a scene depend
+    neither on the number of workers nor on restarts.
+
+    Args:
+        source: Where the frames come from; picklable.
+        store: Folder; made if need be. Scenes of other sources in it are left alone.
+        size: (height, width) of the stored images.
+        voxel_size: Metres.
+        workers: Processes.
+        arguments: What else the result depends on, to be kept in the manifests; scenes with other ones are redone.
+
+    Raises:
+        InputError: The source has no scenes, or two of one name, or the size is not positive.
+    """
+    started = perf_counter()
+    scenes = source.scene_ids()
+    if not scenes or len(set(scenes)) < len(scenes):
+        raise InputError(f"the source must have scenes, each with a name of its own, not {scenes}")
+    for scene in scenes:
+        check_name(scene, "scene")
+    if min(size) < 1 or not voxel_size > 0:
+        raise InputError(f"size and voxel_size must be positive, not {size} and {voxel_size}")
+    everything = arguments | {
+        "size": list(size),
+        "voxel_size": voxel_size,
+        "radius": RADIUS,
+        "min_overlap": MIN_OVERLAP,
+    }
+    work = partial(_try_scene, source, store, json.loads(json.dumps(everything)))
+    outcomes: dict[str, _Outcome] = {}
+    for scene, outcome in map_scenes(work, scenes, workers=workers, title="Preparing scenes"):
+        outcomes[scene] = outcome
+        _log(scene, outcome)
+    failed = {scene: outcomes[scene].failure or "" for scene in scenes if outcomes[scene].failure is not None}
+    _write_summary(store, failed)
+    manifests = [outcome.manifest for outcome in outcomes.values() if outcome.failure is None]
+    return PrepareReport(
+        prepared=sum(outcome.written for outcome in outcomes.values()),
+        untouched=sum(not outcome.written for outcome in outcomes.values()) - len(failed),
+        failed=failed,
+        frames=sum(len(manifest["frames"]) for manifest in manifests),
+        skipped=sum(len(manifest["skipped"]) for manifest in manifests),
+        pairs=sum(manifest["pairs"] for manifest in manifests),
+        voxels=sum(manifest["voxels"] for manifest in manifests),
+        seconds=perf_counter() - started,
+    )
+
+
+def _try_scene(source: Source, store: Path, arguments: dict[str, Any], scene: str) -> _Outcome:
+    try:
+        path = scene_path(store, scene)
+        temporary_path(path).unlink(missing_ok=True)  # left over where a run was killed
+        if (manifest := _finished_manifest(path, arguments)) is not None:
+            return _Outcome(manifest)
+        _prepare_scene(source, store, arguments, scene)
+        return _Outcome(Scene(path).manifest, written=True)
+    except InputError as error:
+        return _Outcome(failure=str(error))
+    except Exception as error:  # a reader of somebody else's may raise anything, and other scenes wait
+        return _Outcome(failure=f"{type(error).__name__}: {error}")
+
+
+def _finished_manifest(path: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a scene that needs nothing done, or None."""
+    if not path.exists():
+        return None
+    try:
+        scene = Scene(path)
+        if scene.manifest["arguments"] != arguments:
+            return None
+        scene.verify()
+    except InputError as error:
+        logger.info("%s", error)
+        return None
+    return scene.manifest
+
+
+def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene: str) -> None:
+    size, voxel_size = (arguments["size"][0], arguments["size"][1]), arguments["voxel_size"]
+    surface = source.surface(scene)
+    cells = None if surface is None else voxelize(surface.points, surface.colors, voxel_size=voxel_size)
+    depths: list[NDArray[np.uint16]] = []
+    colors: list[NDArray[np.uint8]] = []
+    intrinsics, poses = [], []
+    skipped = []
+    with SceneWriter(store, scene) as writer:
+        for found in source.frames(scene):
+            if isinstance(found, SkippedFrame):
+                skipped.append({"id": found.id, "reason": found.reason})
+                continue
+            frame = resize_frame(found, size)
+            writer.add_frame(frame)
+            depths.append(depth_to_millimetres(frame.depth))
+            intrinsics.append(frame.intrinsics)
+            poses.append(frame.camera_to_world)
+            if cells is None:
+                colors.append(frame.color)
+        if not depths:
+            raise InputError(f"scene {scene}: no frame is left of it ({len(skipped)} skipped)")
+        depth, cameras, camera_to_world = np.stack(depths), np.stack(intrinsics), np.stack(poses)
+        if cells is None:
+            cells = fuse(depth, np.stack(colors), cameras, camera_to_world, voxel_size=voxel_size)
+        metres = depth.astype(np.float32) / np.float32(1000)
+        pairs, overlaps = mine_pairs(metres, cameras, camera_to_world, radius=RADIUS, min_overlap=MIN_OVERLAP)
+        counts, edges = np.histogram(overlaps, bins=10, range=(0, 1))
+        writer.finish(
+            pairs=pairs,
+            overlaps=overlaps,
+            voxels=cells[0],
+            voxel_colors=cells[1],
+            voxel_size=voxel_size,
+            manifest={
+                "source": type(source).__name__,
+                "arguments": arguments,
+                "skipped": skipped,
+                "pairs": len(pairs),
+                "overlap_histogram": {"edges": edges.round(1).tolist(), "pairs": counts.tolist()},
+                "surface": "fused from depth" if surface is None else "of the source",
+                "voxels": len(cells[0]),
+                "software": {name: version(name) for name in SOFTWARE},
+            },
+        )
+
+
+def resize_frame(frame: Frame, size: tuple[int, int]) -> Frame:
+    """The frame at another (height, width): colour is the areas' mean, depth and labels are the nearest pixel's."""
+    old = (frame.depth.shape[0], frame.depth.shape[1])
+    if old == size:
+        return frame
+    rows, columns = (
+        ((np.arange(new) + 0.5) * full / new).astype(np.int64) for new, full in zip(size, old, strict=True)
+    )
+    nearest = np.ix_(rows, columns)
+    return replace(
+        frame,
+        color=np.array(Image.fromarray(frame.color).resize((size[1], size[0]), Image.Resampling.BOX)),
+        depth=frame.depth[nearest],
+        intrinsics=scale_intrinsics(torch.as_tensor(frame.intrinsics), old, size).numpy(),
+        semantic=None if frame.semantic is None else frame.semantic[nearest],
+        instance=None if frame.instance is None else frame.instance[nearest],
+    )
+
+
+def _log(scene: str, outcome: _Outcome) -> None:
+    if outcome.failure is not None:
+        logger.error("scene %s failed: %s", scene, outcome.failure)
+    if outcome.written:
+        skipped = outcome.manifest["skipped"]
+        for frame in skipped[:LOGGED_FRAMES]:
+            logger.warning("scene %s: frame %s skipped: %s", scene, frame["id"], frame["reason"])
+        if len(skipped) > LOGGED_FRAMES:
+            more = len(skipped) - LOGGED_FRAMES
+            logger.warning("scene %s: %d more frames skipped, the scene's manifest names them", scene, more)
+
+
+def _write_summary(store: Path, failed: dict[str, str]) -> None:
+    """``STORE/manifest.json``, for people: what each scene in the store holds."""
+    scenes: dict[str, dict[str, Any]] = {}
+    for path in scene_files(store):
+        try:
+            scene = Scene(path)
+        except InputError as error:
+            scenes[path.name] = {"broken": str(error)}
+            continue
+        scenes[scene.id] = {
+            "frames": len(scene.frame_ids),
+            "skipped": len(scene.manifest["skipped"]),
+            "pairs": scene.manifest["pairs"],
+            "voxels": scene.manifest["voxels"],
+        }
+    store.mkdir(parents=True, exist_ok=True)
+    path = store / "manifest.json"
+    temporary_path(path).write_text(
+        json.dumps({"version": STORE_VERSION, "scenes": scenes, "failed": failed}, indent=1)
+    )
+    temporary_path(path).replace(path)

@@ -1,0 +1,327 @@
+"""The prepared format, and its only reader and writer: one uncompressed zip file a scene.
+
+``STORE/<scene>.pri3d.zip`` holds ``manifest.json``, ``color/ID.jpg``, ``depth/ID.png`` (uint16 millimetres), where the
+source has them ``semantic/ID.png`` and ``instance/ID.png``, and the arrays ``intrinsics.npy``, ``camera_to_world.npy``,
+``pairs.npy``, ``overlaps.npy``, ``voxels.npy`` and ``voxel_colors.npy``. Any zip tool can look into it. Members are
+stored, not deflated, so an image is one read at a known place, and each carries a checksum that every read verifies.
+"""
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import InputError
+from .frame import Frame
+
+STORE_VERSION = 1
+SUFFIX = ".pri3d.zip"
+JPEG_QUALITY = 95
+ARRAYS = ("intrinsics", "camera_to_world", "pairs", "overlaps", "voxels", "voxel_colors")
+LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the bytes of a scene must not tell when it was prepared
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise InputError unless ``name`` can serve as a file name in any folder; ``what`` says whose name it is."""
+    if not name or name.startswith(".") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        raise InputError(f"{what} {name!r} is no plain name: rename it so that it has no separators and no leading dot")
+
+
+def scene_path(root: Path, scene: str) -> Path:
+    """The file of a scene."""
+    return root / f"{scene}{SUFFIX}"
+
+
+def depth_to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Depth images as they are stored; what is beyond 65.5 m becomes no reading."""
+    rounded = np.rint(depth * 1000)
+    return np.where(rounded < 2**16, rounded, 0).astype(np.uint16)
+
+
+class SceneWriter:
+    """Writes one scene under a hidden name and renames it when it is whole.
+
+    Use it as a context manager: ``add_frame`` for each frame, then ``finish``. Without ``finish`` nothing is left.
+
+    Raises:
+        InputError: A name cannot be a file name, a frame's id is there already or its size is another one.
+    """
+
+    def __init__(self, root: Path, scene: str) -> None:
+        check_name(scene, "scene")
+        self.path = scene_path(root, scene)
+        self.scene = scene
+        self.frame_ids: list[str] = []
+        self.size: tuple[int, int] | None = None
+        self._intrinsics: list[NDArray[np.float64]] = []
+        self._poses: list[NDArray[np.float64]] = []
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = temporary_path(self.path).open("wb")
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        whole = self._finished and error is None
+        try:
+            with self._file:
+                self._zip.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            if whole:
+                temporary_path(self.path).replace(self.path)
+        finally:
+            temporary_path(self.path).unlink(missing_ok=True)
+
+    def add_frame(self, frame: Frame) -> None:
+        """Append a frame; all frames of a scene have one size."""
+        check_name(frame.id, f"scene {self.scene}: frame")
+        if frame.id in self.frame_ids:
+            raise InputError(f"scene {self.scene}: two frames have the id {frame.id}; rename one of them")
+        size = (frame.depth.shape[0], frame.depth.shape[1])
+        if size != (self.size or size):
+            raise InputError(f"scene {self.scene}: frame {frame.id} is {size}, the frames before it are {self.size}")
+        self.size = size
+        self.frame_ids.append(frame.id)
+        self._intrinsics.append(frame.intrinsics)
+        self._poses.append(frame.camera_to_world)
+        color = io.BytesIO()
+        Image.fromarray(frame.color).save(color, "JPEG", quality=JPEG_QUALITY)
+        self._write(f"color/{frame.id}.jpg", color.getvalue())
+        self._write(f"depth/{frame.id}.png", _png(depth_to_millimetres(frame.depth)))
+        for name, labels in (("semantic", frame.semantic), ("instance", frame.instance)):
+            if labels is not None:
+                self._write(f"{name}/{frame.id}.png", _png(labels))
+
+    def finish(
+        self,
+        *,
+        pairs: NDArray[np.int32],
+        overlaps: NDArray[np.float32],
+        voxels: NDArray[np.int32],
+        voxel_colors: NDArray[np.uint8],
+        voxel_size: float,
+        manifest: dict[str, Any],
+    ) -> None:
+        """Write what belongs to the scene as a whole; ``manifest`` is kept as it is, beside what a reader needs."""
+        intrinsics = np.reshape(self._intrinsics, (-1, 3, 3)).astype(np.float64)
+        camera_to_world = np.reshape(self._poses, (-1, 4, 4)).astype(np.float64)
+        arrays: tuple[NDArray[Any], ...] = (intrinsics, camera_to_world, pairs, overlaps, voxels, voxel_colors)
+        for name, array in zip(ARRAYS, arrays, strict=True):
+            data = io.BytesIO()
+            np.save(data, array, allow_pickle=False)
+            self._write(f"{name}.npy", data.getvalue())
+        needed = {
+            "version": STORE_VERSION,
+            "scene": self.scene,
+            "frames": self.frame_ids,
+            "size": self.size,
+            "voxel_size": voxel_size,
+        }
+        self._write("manifest.json", json.dumps(manifest | needed, indent=1).encode())
+        self._finished = True
+
+    def _write(self, name: str, data: bytes) -> None:
+        member = zipfile.ZipInfo(name, FIXED_DATE)
+        member.external_attr = 0o644 << 16  # else unpacked files could not be read
+        self._zip.writestr(member, data)
+
+
+def temporary_path(path: Path) -> Path:
+    """The hidden name that a file has while it is written."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _png(image: NDArray[Any]) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "PNG")
+    return data.getvalue()
+
+
+class Scene:
+    """One prepared scene, read on demand. No file stays open, so it serves threads and forked workers alike.
+
+    Args:
+        path: The scene's file.
+
+    Raises:
+        InputError: Here or in any read: the file is broken, half-written or of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name.removesuffix(SUFFIX)
+        try:
+            with zipfile.ZipFile(path) as file:
+                members = file.infolist()
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no such scene; run prepare") from None
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise self._broken(str(error)) from None
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise self._broken("its members are compressed, so another tool has packed it")
+        self._members = {member.filename: (member.header_offset, member.file_size, member.CRC) for member in members}
+        self.manifest: dict[str, Any] = json.loads(self._read("manifest.json"))
+        version = self.manifest["version"]
+        if version != STORE_VERSION:
+            raise self._broken(f"it has version {version} of the format, and this program reads {STORE_VERSION}")
+        self.frame_ids: list[str] = self.manifest["frames"]
+        self.size: tuple[int, int] = (self.manifest["size"][0], self.manifest["size"][1])
+        self.voxel_size: float = self.manifest["voxel_size"]
+        self._check_members()
+
+    def __reduce__(self) -> tuple[type["Scene"], tuple[Path]]:
+        return Scene, (self.path,)  # another process reads what it needs itself
+
+    @cached_property
+    def intrinsics(self) -> NDArray[np.float64]:
+        """(N, 3, 3), pixels."""
+        return self._array("intrinsics")
+
+    @cached_property
+    def camera_to_world(self) -> NDArray[np.float64]:
+        """(N, 4, 4)."""
+        return self._array("camera_to_world")
+
+    @cached_property
+    def pairs(self) -> NDArray[np.int32]:
+        """(P, 2), indices i < j of frames that overlap."""
+        return self._array("pairs")
+
+    @cached_property
+    def overlaps(self) -> NDArray[np.float32]:
+        """(P,), the share of corresponding points of each pair."""
+        return self._array("overlaps")
+
+    @cached_property
+    def voxels(self) -> NDArray[np.int32]:
+        """(M, 3), the voxels of the surface, as in ``geometry.quantize``; unique and sorted."""
+        return self._array("voxels")
+
+    @cached_property
+    def voxel_colors(self) -> NDArray[np.uint8]:
+        """(M, 3) RGB."""
+        return self._array("voxel_colors")
+
+    def color(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB."""
+        return self._image(f"color/{self.frame_ids[index]}.jpg")
+
+    def depth(self, index: int) -> NDArray[np.float32]:
+        """(H, W), metres, 0 = no reading."""
+        return self._image(f"depth/{self.frame_ids[index]}.png").astype(np.float32) / np.float32(1000)
+
+    def semantic(self, index: int) -> NDArray[np.uint8] | None:
+        """(H, W), NYU40 ids, 0 = void; or None."""
+        return self._labels("semantic", index)
+
+    def instance(self, index: int) -> NDArray[np.uint16] | None:
+        """(H, W), 0 = none; or None."""
+        return self._labels("instance", index)
+
+    def verify(self) -> None:
+        """Read every member, and so test every checksum; raises InputError."""
+        for name in self._members:
+            self._read(name)
+
+    def _check_members(self) -> None:
+        """Names have no checksum of their own, and labels whose name is damaged would just seem not to be there."""
+        needed = {"manifest.json", *(f"{name}.npy" for name in ARRAYS)}
+        needed |= {name for id in self.frame_ids for name in (f"color/{id}.jpg", f"depth/{id}.png")}
+        optional = {f"{kind}/{id}.png" for id in self.frame_ids for kind in ("semantic", "instance")}
+        names = set(self._members)
+        if not needed <= names <= needed | optional:
+            wrong = sorted((needed - names) | (names - needed - optional))
+            raise self._broken(f"{wrong[0]} is missing, or there without a frame")
+
+    def _labels(self, name: str, index: int) -> NDArray[Any] | None:
+        member = f"{name}/{self.frame_ids[index]}.png"
+        return self._image(member) if member in self._members else None
+
+    def _image(self, name: str) -> NDArray[Any]:
+        with Image.open(io.BytesIO(self._read(name))) as image:
+            return np.array(image)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        return np.load(io.BytesIO(self._read(f"{name}.npy")), allow_pickle=False)
+
+    def _read(self, name: str) -> bytes:
+        """A member's bytes, in one read of header and data."""
+        if name not in self._members:
+            raise self._broken(f"{name} is missing")
+        offset, size, checksum = self._members[name]
+        start = LOCAL_HEADER + len(name.encode())  # were there extra fields, the checksum would tell
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(offset + start)
+                data = file.read(size)
+        except OSError as error:
+            raise self._broken(str(error)) from None
+        if len(data) != size or zlib.crc32(data) != checksum:
+            raise self._broken(f"the checksum of {name} does not fit")
+        return data
+
+    def _broken(self, reason: str) -> InputError:
+        return InputError(
+            f"{self.path}: this scene is not usable ({reason}); run prepare again, it redoes just this one"
+        )
+
+
+class SceneStore:
+    """The prepared scenes of a folder, sorted by name.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        InputError: There is no scene, one is broken or of another version, or they differ in image or voxel size.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._scenes = {scene.id: scene for scene in map(Scene, scene_files(root))}
+        if not self._scenes:
+            raise InputError(f"{root}: no prepared scene here (*{SUFFIX}); run prepare, or name another store")
+        first = next(iter(self._scenes.values()))
+        self.size, self.voxel_size = first.size, first.voxel_size
+        for scene in self._scenes.values():
+            if (scene.size, scene.voxel_size) != (self.size, self.voxel_size):
+                raise InputError(
+                    f"{scene.path}: images of {scene.size} and voxels of {scene.voxel_size} m, where {first.path.name} "
+                    f"has {self.size} and {self.voxel_size} m; prepare them alike, or in two stores"
+                )
+
+    @property
+    def scene_ids(self) -> list[str]:
+        """Names of the scenes, sorted."""
+        return list(self._scenes)
+
+    def scene(self, scene: str) -> Scene:
+        """The scene of that name."""
+        if scene not in self._scenes:
+            raise InputError(f"{self.root}: no scene {scene!r} here; there are {', '.join(self._scenes)}")
+        return self._scenes[scene]
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __reduce__(self) -> tuple[type["SceneStore"], tuple[Path]]:
+        return SceneStore, (self.root,)
+
+
+def scene_files(root: Path) -> list[Path]:
+    """Files of the prepared scenes in a folder, sorted by scene; those half-written are hidden and not among them."""
+    found = (path for path in root.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: path.name.removesuffix(SUFFIX))
