@@ -5,13 +5,13 @@ DEMO ?= demo
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-# threads that spin while they wait slow down everything else on a busy machine, many times
-export OMP_WAIT_POLICY = PASSIVE
-
 .PHONY: demo test quick lint bench clean
 
 demo: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh $(DEMO)
+
+# one thread for each test process: threads that wait for a core that another process has slow tests many times
+test quick: export OMP_NUM_THREADS = 1
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -3,14 +3,12 @@
 # Every step goes on where it was, so after an interruption the same command finishes the demo.
 set -eu
 out=${1:-demo}
-# threads that spin while they wait take the cores from the processes that load data, and slow a busy machine many times
-export OMP_WAIT_POLICY=PASSIVE
 begun=$(date +%s)
 step() { printf '\n== %s (%d s)\n' "$1" $(($(date +%s) - begun)); }
 
 step "Render rooms to RGB-D video, mine pairs, voxelise surfaces: the rooms to train on, and others to judge by"
-pri3d-train prepare synthrooms 0:24 "$out/train" --frames 32 --size 120 160 --voxel-size 0.04
-pri3d-train prepare synthrooms 1000:1006 "$out/heldout" --frames 32 --size 120 160 --voxel-size 0.04
+pri3d-train prepare synthrooms 0:24 "$out/train" --frames 32 --size 120 160 --voxel-size 0.05
+pri3d-train prepare synthrooms 1000:1006 "$out/heldout" --frames 32 --size 120 160 --voxel-size 0.05
 
 step "Train a 2D ResUNet and a sparse 3D UNet jointly"
 pri3d-train pretrain --recipe demo "run=$out/run" "data.store=$out/train"
