@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .errors import InputError, first_line
+from .files import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -143,9 +144,7 @@ def read_config(path: Path) -> Config:
 
 def save_config(config: Config, path: Path) -> None:
     """Write all keys, the defaults too, as YAML."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)))
-    temporary.replace(path)
+    write_whole(path, OmegaConf.to_yaml(OmegaConf.structured(config)))
 
 
 def flat_keys(config: Any, prefix: str = "") -> dict[str, Any]:

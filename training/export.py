@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from .config import Config
 from .data.augment import IMAGENET_MEAN, IMAGENET_STD
 from .errors import InputError
-from .pretrain import ENVIRONMENT, trained_model
+from .pretrain import run_environment, trained_model
 
 
 def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> str:
@@ -75,7 +75,7 @@ def model_name(config: Config, dense: bool) -> str:
 
 def model_card(config: Config, name: str, tag: str, run: Path) -> str:
     """The README of a weight folder, with Hub front matter. It states how the weights were made, and no result."""
-    environment = json.loads((run / ENVIRONMENT).read_text())
+    environment = run_environment(run)
     command = environment.pop("command")
     scenes = "all of its scenes" + (f" but {', '.join(config.data.holdout)}" if config.data.holdout else "")
     return f"""---

@@ -1,6 +1,7 @@
 """The one training loop. It knows steps, devices, checkpoints and logs; what is learned is the task's affair."""
 
 import csv
+import io
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .errors import InputError
+from .files import write_whole
 from .seeds import mix_seeds
 
 METRICS = "metrics.csv"
@@ -80,9 +82,8 @@ def train(
     with StopSignals() as stop, _progress(accelerator.is_main_process) as progress:
         bar = progress.add_task("training", total=settings.steps, completed=start, status="")
         saved = start
-        finite = torch.ones(
-            (), dtype=torch.bool, device=accelerator.device
-        )  # looked at only where the host waits anyway
+        # stays on the device and is looked at only where the host waits anyway
+        finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
         for step in range(start, settings.steps):
             torch.manual_seed(mix_seeds(settings.seed, step, accelerator.process_index))
             for group in optimizer.param_groups:
@@ -161,7 +162,7 @@ class MetricsLog:
             self._rewrite()
         else:
             with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, list(self.rows[0])).writerow(row)
+                csv.DictWriter(file, list(self.rows[0]), lineterminator="\n").writerow(row)
         for name, value in figures.items():
             self.board.add_scalar(name, value, step)
 
@@ -170,13 +171,12 @@ class MetricsLog:
         self.board.close()
 
     def _rewrite(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            if self.rows:
-                writer = csv.DictWriter(file, list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(self.rows)
-        temporary.replace(self.path)
+        text = io.StringIO()
+        if self.rows:
+            writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        write_whole(self.path, text.getvalue())
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from .config import Config, Method, Precision, flat_keys, read_config, save_conf
 from .data.dataset import PairDataset, StepSampler, pair_loader
 from .data.store import SceneStore
 from .errors import InputError
+from .files import write_whole
 from .loop import LoopSettings, train
 from .networks.two_branch import TwoBranch
 from .tasks import PretrainTask
@@ -143,6 +144,15 @@ def trained_model(run: Path) -> tuple[Config, TwoBranch]:
     return config, model.eval()
 
 
+def run_environment(run: Path) -> dict[str, str]:
+    """The command that began or continued a run, the versions and the machine, by name."""
+    try:
+        environment: dict[str, str] = json.loads((run / ENVIRONMENT).read_text())
+        return {"command": "unknown"} | environment
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{run / ENVIRONMENT} is missing or broken; the run's own command writes it again") from None
+
+
 def _uses_bf16(precision: Precision) -> bool:
     if precision != Precision.auto:
         return precision == Precision.bf16
@@ -162,7 +172,6 @@ def _open_run(config: Config, run: Path) -> None:
                     f"{run} was begun with {key}={before[key]}, not {now[key]}; "
                     f"use run=ANOTHER_FOLDER, or the same value"
                 )
-    run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / CONFIG)
     packages = ("pri3d-zoo", "torch", "torchvision", "timm", "accelerate", "numpy")
     environment = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
@@ -173,4 +182,4 @@ def _open_run(config: Config, run: Path) -> None:
         if torch.cuda.is_available()
         else f"CPU, {torch.get_num_threads()} threads",
     }
-    (run / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
+    write_whole(run / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")

@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +20,12 @@ from .data.dataset import PairBatch, PairDataset, collate
 from .data.store import SceneStore
 from .errors import InputError
 from .evaluate.probe import RADIUS, THRESHOLDS, Recall, best_matches, matching_recall, probe_pairs
+from .files import write_whole
 from .loop import METRICS, read_metrics
 from .matches import view_matches
 from .networks.sparse import SparseTensor
 from .networks.two_branch import TwoBranch
-from .pretrain import ENVIRONMENT, initial_model, trained_model
+from .pretrain import initial_model, run_environment, trained_model
 
 REPORT = "report.html"
 DRAWN = 40  # matches in the picture of a pair
@@ -80,9 +80,7 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
         f"after {config.steps} steps": matching_recall(trained.backbone, probed),
     }
     where = f"{scene_store.root.name} ({', '.join(scenes) or 'all scenes'})"
-    temporary = run / f"{REPORT}.tmp"
-    temporary.write_text(_page(run, config, figures, recalls, where), encoding="utf-8")
-    temporary.replace(run / REPORT)
+    write_whole(run / REPORT, _page(run_environment(run), config, figures, recalls, where))
     return run / REPORT
 
 
@@ -196,9 +194,12 @@ table { border-collapse: collapse; } td, th { padding: .25rem .8rem; border-bott
 
 
 def _page(
-    run: Path, config: Config, figures: list[tuple[str, str, Figure]], recalls: dict[str, Recall], where: str
+    environment: dict[str, str],
+    config: Config,
+    figures: list[tuple[str, str, Figure]],
+    recalls: dict[str, Recall],
+    where: str,
 ) -> str:
-    environment = json.loads((run / ENVIRONMENT).read_text())
     command = environment.pop("command")
     title = f"{config.model.encoder}, {config.loss.method}, {config.steps} steps"
     probe_rows = "".join(

@@ -4,6 +4,7 @@ The order of the data is a pure function of (seed, step), so a run that is stopp
 it would have seen; nothing about the order is ever saved.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -190,4 +191,10 @@ def pair_loader(dataset: PairDataset, sampler: StepSampler, workers: int, pin_me
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_interrupts_to_the_main_process,
     )
+
+
+def _leave_interrupts_to_the_main_process(_: int) -> None:
+    # Ctrl-C reaches every process of the group; the main one finishes its step and saves, and needs its batches for it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

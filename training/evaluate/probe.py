@@ -21,6 +21,7 @@ from ..data.augment import normalize
 from ..data.dataset import PairBatch, PairDataset, collate
 from ..data.store import SceneStore
 from ..errors import InputError
+from ..files import write_whole
 from ..matches import sample_features, view_matches
 from ..pretrain import CONFIG, trained_model
 from ..seeds import mix_seeds
@@ -171,7 +172,12 @@ def load_dense(name: str) -> tuple[str, ResUNet]:
         config, model = trained_model(Path(name))
         return config.model.encoder, model.backbone
     config_file = Path(name) / CONFIG_FILE
-    architecture = json.loads(config_file.read_text())["architecture"] if config_file.is_file() else name
+    architecture = name
+    if config_file.is_file():
+        try:
+            architecture = str(json.loads(config_file.read_text())["architecture"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{config_file} names no architecture; export the run again with --dense") from None
     if config_file.is_file() and not architecture.startswith("resunet"):
         raise InputError(f"{name} holds {architecture}, which has no dense features; export the run with --dense")
     backbone = pri3d_zoo.create_model(architecture, checkpoint_path=name if config_file.is_file() else None).eval()
@@ -182,5 +188,4 @@ def load_dense(name: str) -> tuple[str, ResUNet]:
 
 def write_results(results: Sequence[ProbeResult], path: Path) -> None:
     """The rows as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    write_whole(path, json.dumps([asdict(result) for result in results], indent=2) + "\n")
