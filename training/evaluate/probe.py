@@ -46,47 +46,61 @@ class Recall:
     queries: int
 
 
-def probe_pairs(store: SceneStore, size: tuple[int, int], scenes: Sequence[str], pairs: int, seed: int) -> PairBatch:
-    """At most ``pairs`` random pairs of the scenes (all, if none is named), as one batch.
-
-    The same for the same arguments, so that different weights are measured on the same pairs.
-    """
-    if pairs < 1:
-        raise InputError(f"--pairs {pairs}: it must be at least 1")
-    dataset = PairDataset(store, size, chunks=False, only=scenes)
+def choose_pairs(dataset: PairDataset, pairs: int, seed: int) -> list[int]:
+    """At most ``pairs`` random indices: the same for the same pairs, so that all weights are measured on the same."""
     generator = torch.Generator().manual_seed(mix_seeds(seed, len(dataset)))
-    chosen = torch.randperm(len(dataset), generator=generator)[:pairs]
-    return collate([dataset[int(i)] for i in chosen])
+    return torch.randperm(len(dataset), generator=generator)[:pairs].tolist()
 
 
-@torch.no_grad()
+def probe_pairs(store: SceneStore, size: tuple[int, int], scenes: Sequence[str], pairs: int, seed: int) -> PairBatch:
+    """At most ``pairs`` random pairs of the scenes (all, if none is named), as one batch without voxels."""
+    dataset = PairDataset(store, size, chunks=False, only=scenes)
+    return collate([dataset[index] for index in choose_pairs(dataset, pairs, seed)])
+
+
 def matching_recall(
     backbone: nn.Module, batch: PairBatch, *, seed: int = 0, device: torch.device | None = None
 ) -> Recall:
-    """Dense matching recall of a backbone that maps (B, 3, H, W) to a feature map (B, C, h, w).
+    """Dense matching recall of a backbone over a batch; the arguments are those of ``matching_errors``.
+
+    Raises:
+        InputError: Nothing in the batch has a true match.
+    """
+    errors = matching_errors(backbone, batch, seed=seed, device=device)
+    every = torch.cat(errors)
+    if len(every) == 0:
+        raise InputError("no pixel of the probed pairs has a true match; are depth and poses of this store right?")
+    at = {threshold: (every <= threshold).float().mean().item() for threshold in THRESHOLDS}
+    return Recall(at, sum(len(error) > 0 for error in errors), len(every))
+
+
+@torch.no_grad()
+def matching_errors(
+    backbone: nn.Module, batch: PairBatch, *, seed: int = 0, device: torch.device | None = None
+) -> list[Tensor]:
+    """How far the best match of each query lies from the true one, pair by pair, in pixels at a width of 320.
 
     Args:
-        backbone: In eval mode.
+        backbone: Maps (B, 3, H, W) to a feature map (B, C, h, w); in eval mode.
         batch: Of ``probe_pairs``.
         seed: Of the queries.
         device: Where to compute.
+
+    Returns:
+        For each pair the errors (N,) of its queries, fewer than ``QUERIES`` where fewer pixels have a match.
     """
     device = device or torch.device("cpu")
     backbone = backbone.to(device)
-    errors: list[Tensor] = []
-    pairs = 0
-    for index in range(len(batch.color)):  # one pair at a time: all of a map's cells are candidates of each query
-        one = batch.pair(index).to(device)
-        torch.manual_seed(mix_seeds(seed, index))
-        first, second, valid = view_matches(one.depth, one.intrinsics, one.camera_to_world, QUERIES, RADIUS)
-        features = backbone(normalize(one.color[0]))
-        error = match_errors(features, first, second, (one.color.shape[-2], one.color.shape[-1]))[valid[0]]
-        pairs += len(error) > 0
-        errors.append(error.cpu())
-    scaled = torch.cat(errors) * (320 / batch.color.shape[-1])
-    if len(scaled) == 0:
-        raise InputError("no pixel of the probed pairs has a true match; are depth and poses of this store right?")
-    return Recall({t: (scaled <= t).float().mean().item() for t in THRESHOLDS}, pairs, len(scaled))
+    size = (batch.color.shape[-2], batch.color.shape[-1])
+    errors = []
+    with torch.random.fork_rng():
+        for index in range(len(batch.color)):  # one pair at a time: all cells of a map are candidates of each query
+            one = batch.pair(index).to(device)
+            torch.manual_seed(mix_seeds(seed, index))
+            first, second, valid = view_matches(one.depth, one.intrinsics, one.camera_to_world, QUERIES, RADIUS)
+            error = match_errors(backbone(normalize(one.color[0])), first, second, size)[valid[0]]
+            errors.append(error.cpu() * (320 / size[1]))
+    return errors
 
 
 def match_errors(features: Tensor, first: Tensor, second: Tensor, size: tuple[int, int]) -> Tensor:
