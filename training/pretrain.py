@@ -158,7 +158,8 @@ def _uses_bf16(precision: Precision) -> bool:
         return precision == Precision.bf16
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # younger than the oldest torch that is supported
+    # get_capabilities is younger than the oldest torch that is supported
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
