@@ -43,6 +43,7 @@ class DataConfig:
 
     store: str = MISSING
     holdout: list[str] = field(default_factory=list)  # scenes never trained on
+    min_overlap: float = 0.0  # leaves out pairs of the store that share less; closer views make an easier lesson
     workers: int = 2  # loader processes
     augment: bool = True  # colour jitter, grey and blur, as the authors
 
@@ -207,5 +208,7 @@ def _check(config: Config) -> None:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
     if len(config.size) != 2 or min(config.size) < 32:
         raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
+    if not 0 <= config.data.min_overlap < 1:
+        raise InputError(f"data.min_overlap={config.data.min_overlap}: it is a share, from 0 to below 1")
     if config.data.workers < 0:
         raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")

@@ -49,6 +49,7 @@ def pretrain(config: Config) -> bool:
         chunks=config.loss.method != Method.view,
         augment=config.data.augment,
         holdout=config.data.holdout,
+        min_overlap=config.data.min_overlap,
     )
     if config.loss.voxel_radius is not None and config.loss.voxel_radius > store.voxel_size:
         raise InputError(

@@ -139,6 +139,18 @@ def test_scenes_held_out_or_chosen(tiny_store):
         PairDataset(store, SIZE, chunks=False, holdout=["box0", "box1"])
 
 
+def test_pairs_of_little_overlap_are_left_out(tiny_store):
+    store = SceneStore(tiny_store)
+    dataset = PairDataset(store, SIZE, chunks=False, min_overlap=0.7)
+    assert len(dataset) == 6  # (0, 1), (1, 2) and (2, 3) of both scenes, at 0.8; the others share 0.6
+    for index, (scene, first, second) in enumerate([(s, f, f + 1) for s in (0, 1) for f in (0, 1, 2)]):
+        poses = store.scene(f"box{scene}").camera_to_world
+        expected = torch.from_numpy(poses[[first, second]]).float()
+        assert torch.equal(dataset[index].camera_to_world[0], expected)
+    with pytest.raises(InputError, match=r"no pair that shares at least 0\.9 in the scenes box0, box1"):
+        PairDataset(store, SIZE, chunks=False, min_overlap=0.9)
+
+
 def test_mixed_seeds_are_reproducible_strangers():
     seeds = [mix_seeds(a, b) for a in range(20) for b in range(20)]
     assert len(set(seeds)) == 400

@@ -66,6 +66,7 @@ class PairDataset(Dataset[PairBatch]):
         augment: Whether to change the colours of the images.
         holdout: Scenes to leave out.
         only: If not empty, the scenes to take.
+        min_overlap: Pairs that share less of their points are left out.
 
     Raises:
         InputError: A scene named that is not there, or no pair left.
@@ -80,6 +81,7 @@ class PairDataset(Dataset[PairBatch]):
         augment: bool = False,
         holdout: Sequence[str] = (),
         only: Sequence[str] = (),
+        min_overlap: float = 0.0,
     ) -> None:
         for name in (*holdout, *only):
             if name not in store.scene_ids:
@@ -87,9 +89,11 @@ class PairDataset(Dataset[PairBatch]):
         self.scenes = [name for name in only or store.scene_ids if name not in holdout]
         self.store, self.size, self.chunks = store, size, chunks
         self.photometric = photometric() if augment else None
-        self.ends = np.cumsum([len(store.scene(name).pairs) for name in self.scenes])
+        self.pairs = [scene.pairs[scene.overlaps >= min_overlap] for scene in map(store.scene, self.scenes)]
+        self.ends = np.cumsum([len(pairs) for pairs in self.pairs])
         if not self.scenes or self.ends[-1] == 0:
-            raise InputError(f"{store.root} has no pair in the scenes {', '.join(self.scenes) or '(none)'}")
+            overlap = f" that shares at least {min_overlap:g}" if min_overlap else ""
+            raise InputError(f"{store.root} has no pair{overlap} in the scenes {', '.join(self.scenes) or '(none)'}")
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -99,7 +103,7 @@ class PairDataset(Dataset[PairBatch]):
         index, seed = key if isinstance(key, tuple) else (key, 0)
         position = int(np.searchsorted(self.ends, index, side="right"))
         scene = self.store.scene(self.scenes[position])
-        pair = scene.pairs[index - (self.ends[position - 1] if position else 0)]
+        pair = self.pairs[position][index - (self.ends[position - 1] if position else 0)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             views = [self._view(scene, int(frame)) for frame in pair]
