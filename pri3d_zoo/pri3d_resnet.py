@@ -12,6 +12,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 from .hub import build_model, pretrained_cfgs
+from .names import METHODS, RESNETS, ModelName
 
 _BLOCKS: dict[int, dict[str, Any]] = {
     18: {"block": BasicBlock, "layers": (2, 2, 2, 2)},
@@ -22,7 +23,7 @@ _BLOCKS: dict[int, dict[str, Any]] = {
 
 # timm reads this name from the module while it registers the functions below
 default_cfgs = pretrained_cfgs(
-    [f"resnet{depth}_pri3d_{objective}" for depth in _BLOCKS for objective in ("view", "geo", "joint")],
+    [str(ModelName(encoder, method)) for encoder in RESNETS for method in METHODS],
     first_conv="conv1",
     classifier="fc",
 )

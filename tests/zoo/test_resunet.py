@@ -3,13 +3,15 @@ import re
 import pytest
 import timm
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import pri3d_zoo
 from pri3d_zoo import ResUNet, build_resunet
-from pri3d_zoo.resunet import Decoder
+from pri3d_zoo.decoder import Decoder
+from pri3d_zoo.resunet import choose_stages
 
 NAMES = [f"resunet{depth}_pri3d_{objective}" for depth in (18, 34, 50, 101) for objective in ("view", "geo", "joint")]
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -85,7 +87,8 @@ def test_keys_are_the_authors(name):
     assert state["decoder.up4.conv1_2.weight"].shape == (channels, channels, 3, 3)
     assert state["decoder.conv0.weight"].shape == (channels, channels, 1, 1)
     assert model.num_features == channels
-    assert model.feature_info == [{"num_chs": channels, "reduction": 2, "module": "decoder"}]
+    expected = [(channels, 2), (2 * channels, 4), (4 * channels, 8), (8 * channels, 16), (16 * channels, 32)]
+    assert [(info["num_chs"], info["reduction"]) for info in model.feature_info] == expected
     assert model.pretrained_cfg["first_conv"] == "encoder.conv1"
 
 
@@ -97,7 +100,7 @@ def test_decoder_agrees_with_the_formulas():
     sizes = [(17, 23), (9, 12), (5, 6), (3, 3)]
     stages = [torch.randn(2, 8 * 2**i, *size, dtype=torch.float64) for i, size in enumerate(sizes)]
     with torch.no_grad():
-        result = decoder(stages)
+        result = decoder(stages)[0]
     assert result.shape == (2, 4, 34, 46)
     torch.testing.assert_close(result, restated_decoder(decoder.state_dict(), stages), rtol=1e-5, atol=1e-5)
 
@@ -147,15 +150,41 @@ def test_every_parameter_is_trained():
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("encoder", ["convnext_atto", "tf_efficientnet_lite0"])
-def test_other_encoders_of_timm(encoder):
+@pytest.mark.parametrize("encoder", ["convnext_atto", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("size", [(64, 96), (120, 160)])
+def test_other_encoders_of_timm(encoder, size):
     torch.manual_seed(0)
     model = build_resunet(encoder)
     stages = {info["reduction"]: info["num_chs"] for info in timm.create_model(encoder).feature_info}
-    result = model(torch.randn(2, 3, 64, 96))
-    assert result.shape == (2, stages[4] // 2, 32, 48)
+    result = model(torch.randn(2, 3, *size))
+    assert result.shape == (2, stages[min(stages, key=lambda s: abs(s - 4))] // 2, size[0] // 2, size[1] // 2)
     result.square().mean().backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_stages_are_chosen_by_the_nearest_stride():
+    assert choose_stages([2, 4, 8, 16, 32]) == [1, 2, 3, 4]  # ResNet
+    assert choose_stages([2, 4, 8, 8, 16, 32, 32]) == [1, 3, 4, 6]  # the last of one reduction
+    assert choose_stages([16] * 12) == [2, 5, 8, 11]  # ViT-B
+    assert choose_stages([14] * 24) == [5, 11, 17, 23]
+    assert choose_stages([8, 16, 32]) == [0, 0, 1, 2]
+
+
+def test_features_of_a_transformer_lie_where_the_image_is():
+    """A black image with one bright patch: the features that change most are those at the patch, at the border too."""
+    torch.manual_seed(0)
+    model = build_resunet("vit_tiny_patch16_224").eval()
+    for block in model.encoder.blocks:
+        nn.init.zeros_(block.attn.proj.weight)  # else every token sees the patch
+    image = torch.zeros(2, 3, 120, 160)  # 7.5 x 10 patches
+    image[1, :, 112:, 144:] = 3.0
+    with torch.no_grad():
+        black, bright = model(image)
+    change = (bright - black).norm(dim=0)
+    v, u = divmod(int(change.argmax()), change.shape[1])
+    assert change.shape == (60, 80)
+    assert v >= 52
+    assert u >= 68
 
 
 def test_an_encoder_with_classifier_loses_it():
@@ -163,15 +192,75 @@ def test_an_encoder_with_classifier_loses_it():
 
 
 def test_what_is_no_encoder_is_refused():
-    with pytest.raises(ValueError, match=r"\(4, 8, 16, 32\); VisionTransformer has \(16,\)"):
-        build_resunet("vit_tiny_patch16_224")
-    with pytest.raises(ValueError, match="Linear has no feature_info"):
+    with pytest.raises(ValueError, match="feature_info and forward_intermediates, which Linear is not"):
         ResUNet(nn.Linear(2, 2))
 
 
-def test_features_only_is_refused_in_words():
-    with pytest.raises(ValueError, match=r"resunet18_pri3d_joint has no features_only.* take resnet18_pri3d_joint"):
-        pri3d_zoo.create_model("resunet18_pri3d_joint", pretrained=False, features_only=True)
+@pytest.mark.parametrize("indices", [None, (0, 4), (1, 3), (4,)])
+def test_features_only_gives_the_levels_of_the_decoder(indices):
+    torch.manual_seed(0)
+    whole = timm.create_model("resunet18_pri3d_joint").eval()
+    randomise_batch_norms(whole)
+    arguments = {} if indices is None else {"out_indices": indices}
+    model = pri3d_zoo.create_model("resunet18_pri3d_joint", pretrained=False, features_only=True, **arguments).eval()
+    kept = {f"model.{key}": value for key, value in whole.state_dict().items()}
+    model.load_state_dict({key: kept[key] for key in model.state_dict()})
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features, (output, levels) = model(x), whole.forward_intermediates(x)
+        stages = whole.encoder.forward_intermediates(x, intermediates_only=True)
+        torch.testing.assert_close(output, whole(x))
+    chosen = indices or (0, 1, 2, 3, 4)
+    assert model.feature_info.reduction() == [2 ** (1 + index) for index in chosen]
+    assert model.feature_info.channels() == [feature.shape[1] for feature in features]
+    assert [feature.shape[-1] for feature in features] == [96 // 2 ** (1 + index) for index in chosen]
+    for index, feature in zip(chosen, features, strict=True):
+        assert torch.equal(feature, levels[index])
+    assert torch.equal(levels[0], output)
+    assert torch.equal(levels[4], stages[-1])
+
+
+def test_levels_that_nobody_wants_are_not_there():
+    model = timm.create_model("resunet18_pri3d_joint", features_only=True, out_indices=(2, 3))
+    names = {name.split(".")[2] for name, _ in model.named_parameters() if name.startswith("model.decoder")}
+    assert names == {"up1", "up2"}
+    sum(feature.sum() for feature in model(torch.randn(2, 3, 64, 64))).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    with pytest.raises(ValueError, match="5 levels, 0 to 4; there is no 5"):
+        timm.create_model("resunet18_pri3d_joint", features_only=True, out_indices=(5,))
+    whole = timm.create_model("resunet18_pri3d_joint")
+    with pytest.raises(ValueError, match="NCHW only"):
+        whole.forward_intermediates(torch.randn(1, 3, 64, 64), output_fmt="NHWC")
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "vit_tiny_patch16_224"])
+def test_learning_rates_decay_from_the_head_to_the_stem(encoder):
+    model = build_resunet(encoder, num_classes=3)
+    groups = param_groups_layer_decay(model, layer_decay=0.5)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scale = {names[id(parameter)]: group["lr_scale"] for group in groups for parameter in group["params"]}
+    assert set(scale) == set(names.values())
+    assert scale["head.weight"] == 1
+    first, last = ("conv1", "layer4.1.conv1") if encoder == "resnet18" else ("patch_embed.proj", "blocks.11.attn.qkv")
+    order = [f"encoder.{first}", f"encoder.{last}", *(f"decoder.up{i}.conv1" for i in range(1, 5)), "decoder.conv0"]
+    scales = [scale[f"{name}.weight"] for name in order]
+    assert scales == sorted(scales)
+    assert scales[1:] == [2.0**-i for i in range(6, 0, -1)]
+    if encoder != "resnet18":
+        assert "encoder.pos_embed" in model.no_weight_decay()
+    assert set(model.group_matcher(coarse=True)("decoder.up3.conv1.weight")) == {0, 1}
+
+
+def test_checkpointing_changes_memory_and_not_gradients():
+    gradients = []
+    for enable in (False, True):
+        torch.manual_seed(0)
+        model = build_resunet("resnet18").double()
+        model.set_grad_checkpointing(enable)
+        model(torch.randn(2, 3, 64, 64, dtype=torch.float64)).square().mean().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(("depth", "total", "encoder"), [(18, 23, 6), (50, 288, 13)])
