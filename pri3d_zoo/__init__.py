@@ -8,6 +8,7 @@ try:
 except PackageNotFoundError:  # a plain clone, as torch.hub uses it
     __version__ = "0+clone"
 
+from .convert import convert_state_dict
 from .factory import create_model, create_transform, list_models
 from .resunet import ResUNet, build_resunet
 from .weights import Weights, WeightsError, get_weights, list_pretrained
@@ -18,6 +19,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "build_resunet",
+    "convert_state_dict",
     "create_model",
     "create_transform",
     "get_weights",
