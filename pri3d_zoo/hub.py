@@ -1,36 +1,31 @@
-"""Finds weight files, verifies them, and hands them to timm; the wording of every error about weights.
+"""Finds weight files and hands them to timm; the wording of what a user sees when there are none.
 
 A weight folder has the shape of a Hub repository of timm's: `model.safetensors`, `config.json` and `README.md`.
 It is looked for in this order: the path given; `<model>.<tag>/` in the folder named by the environment variable
-`PRI3D_WEIGHTS`; `<model>.<tag>/` in the folder `bundled` of this package; the Hub, where the table says.
+`PRI3D_WEIGHTS`; `<model>.<tag>/` in the folder `bundled` of this package; the Hub, where the table says, cache first.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
 from . import weights
-from .weights import BUNDLED, Weights, WeightsError
+from .convert import compare_keys, describe_state_dict
+from .download import download, fault_of, first_line
+from .names import ModelName, parse_name
+from .weights import BUNDLED, BUNDLED_FOLDER, CONFIG_FILE, WEIGHT_FILE, Weights, WeightsError
 
 ENVIRONMENT_VARIABLE = "PRI3D_WEIGHTS"
-BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-WEIGHT_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-WAY_OUT = (
-    "pass a weight folder or a .safetensors file as checkpoint_path=, "
-    "make one from your own RGB-D video with `pri3d-train pretrain` and `pri3d-train export`, "
-    "or ask for random weights with pretrained=False"
-)
+CONVERT = "pri3d-zoo convert CHECKPOINT FOLDER --to timm"
 
 # What a folder's config.json may say about the images its weights want and where they come from. The rest of a timm
 # configuration (head, first convolution) follows from the model and is not taken from files.
@@ -57,7 +52,7 @@ def pretrained_cfgs(models: list[str], *, first_conv: str, classifier: str) -> A
     }
     cfgs = {}
     for model in models:
-        rows = [row for row in weights.TABLE if row.model == model]
+        rows = [row for row in weights.TABLE if row.model == model and row.location is not None]
         cfgs.update({row.name: cfg | {"license": row.licence} | _timm_source(row) for row in rows} or {model: cfg})
     return generate_default_cfgs(cfgs)
 
@@ -89,6 +84,8 @@ def build_model(
             # timm merges the overlay into the registered configuration and reads `file` before any other source
             pretrained_cfg = None
             pretrained_cfg_overlay = read_config(variant, tag, file) | given | {"file": str(file), "source": None}
+    elif isinstance(pretrained_cfg, str) and weights.find_row(variant, pretrained_cfg) is None:
+        pretrained_cfg = None  # the tag of a folder: timm knows none but the table's
     model: nn.Module = build_model_with_cfg(
         model_cls,
         variant,
@@ -99,6 +96,10 @@ def build_model(
         cache_dir=cache_dir,
         **kwargs,
     )
+    if pretrained:
+        # transformers 5 resets the statistics of batch norms without this mark after its TimmBackbone has loaded them
+        for module in model.modules():
+            module._is_hf_initialized = True  # type: ignore[assignment]
     return model
 
 
@@ -111,8 +112,11 @@ def find_weights(
 ) -> Path:
     """The readable `.safetensors` file of a model, from `path` (a weight folder or a file) or the other places.
 
+    A row of the table is pinned to one commit, which is the revision that is downloaded; another revision of a
+    repository is a matter of timm's: `timm.create_model("hf-hub:owner/name@revision", pretrained=True)`.
+
     Raises:
-        WeightsError: it is nowhere, or what is there is broken.
+        WeightsError: it is nowhere, or what is there is broken; the message goes through all the places.
     """
     if path is not None:
         return _weight_file(model, Path(path))
@@ -123,30 +127,48 @@ def find_weights(
         elif (folder := _choose_folder(model, tag, root)) is None:
             reasons.append(f"{place} ({root}) has no folder {model}.{tag or '*'}")
         else:
-            file = _weight_file(model, folder)
-            row = weights.find_row(*folder.name.split(".", 1))
-            return _verify(row, file) if row is not None and row.location == BUNDLED else file
+            return _verified(_weight_file(model, folder), bundled=root == BUNDLED_FOLDER)
+    name = f"{model}.{tag}" if tag else model
     row = weights.find_row(model, tag)
     if row is None:
-        reasons.append("no such weights are published")
+        close = weights.close_names(name)
+        reasons.append("no such weights are published" + (f" (did you mean {', '.join(close)}?)" if close else ""))
+    elif row.location is None:
+        reasons.append("they are not published yet")
     elif row.location == BUNDLED:
         reasons.append("this copy of the package came without them")
     else:
         try:
-            return _download(row, cache_dir)
-        except WeightsError:
-            raise
-        # huggingface_hub raises from half a dozen unrelated families (HTTP client, OSError, its own); all mean the same
-        except Exception as error:
-            reasons.append(f"{row.location} on the Hub could not be fetched ({_first_line(error)})")
-    raise WeightsError(f"no weights for {model}{'.' + tag if tag else ''}: {'; '.join(reasons)}. Instead, {WAY_OUT}.")
+            return _weight_file(model, download(row, cache_dir))
+        except WeightsError as error:
+            reasons.append(str(error))
+    raise WeightsError(f"no weights for {name}: {'; '.join(reasons)}. Instead, {way_out(model, row)}.")
+
+
+def way_out(model: str, row: Weights | None = None) -> str:
+    """What to do without published weights of a model, as the end of a sentence; `row` knows the command best."""
+    name = parse_name(model) or ModelName("ENCODER", "METHOD")
+    dense = " --dense" if name.dense else ""
+    command = f"pri3d-train pretrain model.encoder={name.encoder} loss.method={name.method} data.store=STORE run=RUN"
+    if row is not None and row.command:
+        command = row.command
+    return (
+        "pass a weight folder or a .safetensors file as checkpoint_path= "
+        '(bare timm: timm.create_model("local-dir:FOLDER", pretrained=True)); '
+        f"train them with `{command}` and `pri3d-train export RUN FOLDER{dense}`; "
+        f"make such a folder of the authors' checkpoint with `{CONVERT}`; "
+        "or ask for random weights with pretrained=False"
+    )
+
+
+WAY_OUT = way_out("MODEL")
 
 
 def available(model: str) -> dict[str, str]:
     """The tags of a model whose weights can be had here, each with the place: a folder, or `owner/name@commit`."""
     places = {}
     for row in weights.TABLE:
-        if row.model == model and row.location != BUNDLED:
+        if row.model == model and row.location not in (None, BUNDLED):
             places[row.tag] = row.location
     for _, root in reversed(list(_local_roots())):
         for folder in _folders(model, root) if root is not None else []:
@@ -169,8 +191,7 @@ def read_config(model: str, tag: str | None, file: Path) -> dict[str, Any]:
         architecture, cfg = config["architecture"], dict(config["pretrained_cfg"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{config_file} is not a timm configuration: {error!r}; export the weights again") from error
-    # encoders are published under timm's own name, so that bare timm loads them too
-    if architecture not in (model, model.split("_pri3d_")[0]):
+    if not _is_of(model, architecture, config.get("model_args")):
         raise WeightsError(f"{file.parent} holds {architecture}, not {model}; ask for the model that it holds")
     if tag and cfg.get("tag", tag) != tag:
         raise WeightsError(
@@ -191,44 +212,25 @@ def check_state_dict(variant: str, state_dict: dict[str, Tensor], model: nn.Modu
     """
     cfg: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     expected = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{cfg['classifier']}.")}
+    report = compare_keys(state_dict, expected)
     first_conv = f"{cfg['first_conv']}.weight"  # timm adapts it to other numbers of channels than the file's
-    faults = {
-        "missing": [key for key in expected if key not in state_dict],
-        "unexpected": [key for key in state_dict if key not in expected],
-        "of another shape": [
-            key
-            for key, value in expected.items()
-            if key in state_dict
-            and state_dict[key].shape != value.shape
-            and not (key == first_conv and state_dict[key].shape[1] == cfg["input_size"][0])
-        ],
-    }
-    if any(faults.values()):
-        listed = "; ".join(
-            f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-            for what, keys in faults.items()
-            if keys
-        )
+    if first_conv in report.mismatched and state_dict[first_conv].shape[1] == cfg["input_size"][0]:
+        report = replace(report, mismatched=tuple(key for key in report.mismatched if key != first_conv))
+    if not report.fits:
         source = cfg.get("file") or cfg.get("hf_hub_id") or cfg.get("url") or "the state dict"
         raise WeightsError(
-            f"{source} does not fit {variant}: it seems to hold {describe_state_dict(state_dict)}; tensors {listed}"
+            f"{source} does not fit {variant}: it seems to hold {describe_state_dict(state_dict)}; "
+            f"tensors: {report.summary()}"
         )
     return {key: value.float() if value.is_floating_point() else value for key, value in state_dict.items()}
 
 
-def describe_state_dict(state_dict: Mapping[str, Tensor]) -> str:
-    """What a file seems to hold, judged by its keys, for the eyes of a person."""
-    if any(key.startswith("backbone.") for key in state_dict):
-        return "a pre-training checkpoint with its heads, which has to be exported first"
-    dense = any(key.startswith("decoder.") for key in state_dict)
-    keys = {key.removeprefix("encoder.") for key in state_dict}
-    blocks = {tuple(key.split(".")[:2]) for key in keys if key.startswith("layer")}
-    if not blocks or "conv1.weight" not in keys:
-        return f"something other than a ResNet (first key {next(iter(state_dict), 'none')!r})"
-    # three convolutions a block or two, one before the blocks, one classifier after them: the customary count
-    depth = len(blocks) * (3 if "layer1.0.conv3.weight" in keys else 2) + 2
-    kind = f"a dense model, resunet{depth}" if dense else f"an encoder, resnet{depth}"
-    return kind + (", with a classifier" if "fc.weight" in keys else "")
+def _is_of(model: str, architecture: str, arguments: Any) -> bool:
+    """Whether a configuration is of a model, be it by the zoo's name or by that which timm builds the network by."""
+    parsed = parse_name(model)
+    if architecture == "resunet" and parsed is not None:
+        return parsed.dense and (arguments or {}).get("encoder_name") == parsed.encoder
+    return architecture in (model, model.partition("_pri3d_")[0])
 
 
 def _local_roots() -> Iterator[tuple[str, Path | None]]:
@@ -256,44 +258,33 @@ def _weight_file(model: str, path: Path) -> Path:
     file = path
     if path.is_dir():
         if missing := [name for name in (CONFIG_FILE, WEIGHT_FILE) if not (path / name).is_file()]:
-            raise WeightsError(f"{path} is no weight folder for {model}: {' and '.join(missing)} missing; {WAY_OUT}")
+            raise WeightsError(
+                f"{path} is no weight folder for {model}: {' and '.join(missing)} missing; {way_out(model)}"
+            )
         file = path / WEIGHT_FILE
     elif not path.exists():
-        raise WeightsError(f"no weights for {model}: {path} does not exist; {WAY_OUT}")
+        raise WeightsError(f"no weights for {model}: {path} does not exist; {way_out(model)}")
     elif path.suffix != ".safetensors":
         raise WeightsError(
             f"{path} is not read for {model}: weights come as .safetensors only, as a pickle can run code; "
-            "convert it with safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"make one of it with `{CONVERT}`"
         )
     try:
         with safe_open(file, framework="pt"):
             return file
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is broken ({_first_line(error)}); fetch or export {model} again") from error
+        raise WeightsError(f"{file} is broken ({first_line(error)}); fetch or export {model} again") from error
 
 
-def _download(row: Weights, cache_dir: str | os.PathLike[str] | None) -> Path:
-    repository, _, commit = row.location.partition("@")
-    fetch = partial(hf_hub_download, repository, revision=commit, cache_dir=cache_dir)
-    fetch(CONFIG_FILE)
-    return _weight_file(row.model, _verify(row, Path(fetch(WEIGHT_FILE))))
-
-
-def _verify(row: Weights, file: Path) -> Path:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != row.sha256:
-        raise WeightsError(
-            f"{file} is not {row.name}: its SHA-256 is {found}, the table says {row.sha256}; delete it and try again"
-        )
+def _verified(file: Path, bundled: bool) -> Path:
+    # what lies in PRI3D_WEIGHTS is the user's own, even under a name of the table
+    row = weights.find_row(*file.parent.name.split(".", 1)) if bundled else None
+    if row is not None and row.location == BUNDLED and (fault := fault_of(row, file)):
+        raise WeightsError(f"{file} is not {row.name}: {fault}; install the package again")
     return file
 
 
 def _timm_source(row: Weights) -> dict[str, str]:
     if row.location == BUNDLED:
         return {"file": str(BUNDLED_FOLDER / row.name / WEIGHT_FILE)}
-    return {"hf_hub_id": row.location, "hf_hub_filename": WEIGHT_FILE}
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+    return {"hf_hub_id": str(row.location), "hf_hub_filename": WEIGHT_FILE}

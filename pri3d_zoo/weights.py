@@ -1,16 +1,24 @@
-"""The table of published weights: what can be had, where it lies, how it was made.
+"""The table of weights: what can be had, where it lies, how it was made, under which terms.
 
-A row is added here only after its file is in its place; a tag is never re-used for other bytes.
-The first row of a model is the one that its name without a tag stands for.
+To add a weight, add a row; `pri3d-train publish` prints it. A tag is never re-used for other bytes. The first row of a
+model that has a location is the one that its name without a tag stands for.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 BUNDLED = "bundled"
 """The location of weights that travel with the package, in `pri3d_zoo/bundled/<model>.<tag>/`."""
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+
+# what a weight folder holds, and a Hub repository of timm's likewise
+WEIGHT_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
 
 
 class WeightsError(RuntimeError):
@@ -19,35 +27,48 @@ class WeightsError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One published weight file and what is known about it."""
+    """One weight file and what is known about it.
+
+    Raises:
+        ValueError: the location is not pinned, the hash is none, or only some of location, hash and size are given.
+    """
 
     model: str
     """Name of the model that it is for, e.g. `resnet50_pri3d_joint`."""
     tag: str
     """What it was trained on, e.g. `scannet`; `<model>.<tag>` names these bytes and no others."""
-    location: str
-    """A Hub repository at a commit, `owner/name@<40 hexadecimal digits>`, or `bundled`."""
-    sha256: str
-    """Of `model.safetensors`, 64 hexadecimal digits."""
-    size: int
-    """Of `model.safetensors`, in bytes."""
+    location: str | None
+    """A Hub repository at a commit, `owner/name@<40 hexadecimal digits>`; `bundled`; `None` if it lies nowhere yet."""
+    sha256: str | None
+    """Of `model.safetensors`, 64 hexadecimal digits; `None` with a location of `None`."""
+    size: int | None
+    """Of `model.safetensors`, in bytes; `None` with a location of `None`."""
     licence: str
-    """Of the weights, as an SPDX identifier or the name of the data's terms of use."""
+    """Of the weights, as an SPDX identifier or the name of a licence."""
+    terms: str
+    """Those of the data, which bind whoever uses the weights."""
     data: str
-    """What it was trained on, in words, with the number of scenes and pairs."""
+    """The dataset, in words, with the number of scenes and pairs."""
     recipe: str
-    """The `pri3d-train` recipe, with its overrides."""
+    """The recipe of `pri3d-train`, with what differs from it."""
+    command: str
+    """The command that trains it."""
     metrics: Mapping[str, float]
     """Measured results, by benchmark."""
+    protocol: str
+    """How the metrics were measured: split, resolution, seeds."""
     paper: str = "arXiv:2104.11225"
     """The method."""
 
     def __post_init__(self) -> None:
-        if self.location != BUNDLED and not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", self.location):
+        given = [self.location is not None, self.sha256 is not None, self.size is not None]
+        if any(given) != all(given):
+            raise ValueError(f"{self.name}: location, sha256 and size are given together or not at all")
+        if self.location not in (None, BUNDLED) and not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", self.location):
             raise ValueError(
                 f"{self.name}: the location {self.location!r} is neither '{BUNDLED}' nor owner/name@commit"
             )
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"{self.name}: {self.sha256!r} is not a SHA-256 in hexadecimal")
 
     @property
@@ -55,25 +76,34 @@ class Weights:
         """`<model>.<tag>`."""
         return f"{self.model}.{self.tag}"
 
+    @property
+    def can_be_had(self) -> bool:
+        """Whether the file is on the Hub or in this copy of the package; the network is not asked."""
+        if self.location == BUNDLED:
+            return (BUNDLED_FOLDER / self.name / WEIGHT_FILE).is_file()
+        return self.location is not None
+
 
 TABLE: tuple[Weights, ...] = ()
 
 
 def find_row(model: str, tag: str | None = None) -> Weights | None:
-    """The row of a model with this tag, or its first row if no tag is asked for; `None` if there is none."""
-    return next((row for row in TABLE if row.model == model and tag in (None, row.tag)), None)
+    """The row of a model with this tag, or its first with a location if no tag is asked for; `None` without any."""
+    rows = [row for row in TABLE if row.model == model and tag in (None, row.tag)]
+    return next((row for row in rows if row.location is not None), rows[0] if rows else None)
 
 
 def get_weights(name: str) -> Weights:
-    """The row of the table for `model` or `model.tag`.
+    """The row of the table for `model` or `model.tag`; its location says whether and where the file can be had.
 
     Raises:
-        WeightsError: nothing is published under this name.
+        WeightsError: the table has no such row.
     """
     model, _, tag = name.partition(".")
     row = find_row(model, tag or None)
     if row is None:
-        others = [other.name for other in TABLE if other.model == model] or [other.name for other in TABLE]
+        others = [other.name for other in TABLE if other.model == model]
+        others = others or close_names(name) or [other.name for other in TABLE]
         raise WeightsError(
             f"no weights are published as {name}; "
             + (f"there are {', '.join(others)}" if others else "none are published at all yet")
@@ -82,6 +112,15 @@ def get_weights(name: str) -> Weights:
     return row
 
 
+def close_names(name: str) -> list[str]:
+    """The names of rows that `name` may be a slip of the pen for, the closest first."""
+    return difflib.get_close_matches(name, [row.name for row in TABLE], n=3, cutoff=0.8)
+
+
 def list_pretrained(pattern: str = "*") -> list[str]:
-    """The published weights as sorted `model.tag`; the shell pattern may be for the model or for model and tag."""
-    return sorted(row.name for row in TABLE if fnmatchcase(row.name, pattern) or fnmatchcase(row.model, pattern))
+    """The weights that can be had, as sorted `model.tag`; the shell pattern is for the model, or for model and tag."""
+    return sorted(
+        row.name
+        for row in TABLE
+        if row.can_be_had and (fnmatchcase(row.name, pattern) or fnmatchcase(row.model, pattern))
+    )

@@ -1,10 +1,13 @@
 import dataclasses
+import hashlib
 import re
 
 import pytest
+from huggingface_hub import try_to_load_from_cache
 
-from pri3d_zoo import get_weights, list_models, list_pretrained, weights
-from pri3d_zoo.weights import Weights, WeightsError
+from pri3d_zoo import create_model, get_weights, list_models, list_pretrained, weights
+from pri3d_zoo.hub import find_weights
+from pri3d_zoo.weights import BUNDLED, WEIGHT_FILE, Weights, WeightsError
 
 ROW = Weights(
     model="resnet18_pri3d_joint",
@@ -13,20 +16,42 @@ ROW = Weights(
     sha256="0" * 64,
     size=10,
     licence="CC0-1.0",
+    terms="none",
     data="100 rooms",
     recipe="demo",
+    command="pri3d-train pretrain",
     metrics={"probe": 0.5},
+    protocol="10 rooms, one seed",
 )
+PLAN = dataclasses.replace(ROW, tag="plan", location=None, sha256=None, size=None)
 
 
-def test_nothing_is_listed_that_cannot_be_had():
-    names = [row.name for row in weights.TABLE]
-    assert len(set(names)) == len(names)
-    for row in weights.TABLE:
-        assert row.model in list_models()
-        assert re.fullmatch(r"[a-z0-9_]+", row.tag)
-        assert row.size > 0
-    assert list_pretrained() == sorted(names)
+@pytest.mark.parametrize("row", weights.TABLE, ids=lambda row: row.name)
+def test_every_row_tells_the_truth(row):
+    assert row.model in list_models()
+    assert re.fullmatch(r"[a-z0-9_]+", row.tag)
+    assert weights.find_row(row.model, row.tag) is row, "a second row of this name"
+    for field in ("licence", "terms", "data", "recipe", "command"):
+        assert getattr(row, field), f"{field} is empty"
+    assert row.protocol or not row.metrics, "metrics without their protocol"
+    if row.location is None:
+        assert row.name not in list_pretrained()
+        return
+    repository, _, commit = row.location.partition("@")
+    if row.location != BUNDLED and not isinstance(
+        try_to_load_from_cache(repository, WEIGHT_FILE, revision=commit), str
+    ):
+        pytest.skip(f"{row.location} is not in the cache, and tests do not ask the network")
+    assert row.name in list_pretrained()
+    file = find_weights(row.model, row.tag)
+    assert (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size) == (row.sha256, row.size)
+    create_model(row.name)  # strict: every tensor, and no other
+
+
+@pytest.mark.skipif(bool(weights.TABLE), reason="the table has rows")
+def test_the_table_is_empty_and_nothing_is_promised():
+    assert list_pretrained() == []
+    assert list_models(pretrained=True) == []
 
 
 def test_an_empty_table_says_so(monkeypatch):
@@ -47,11 +72,29 @@ def test_rows_are_found_by_model_and_by_tag(monkeypatch):
     assert list_pretrained("*.rooms") == ["resnet18_pri3d_joint.rooms", "resunet18_pri3d_view.rooms"]
     with pytest.raises(WeightsError, match=r"joint\.cellars; there are resnet18_pri3d_joint\.rooms, resnet18"):
         get_weights("resnet18_pri3d_joint.cellars")
+    with pytest.raises(
+        WeightsError, match=r"published as resunet18_pri3d_veiw; there are resunet18_pri3d_view\.rooms;"
+    ):
+        get_weights("resunet18_pri3d_veiw")
 
 
-@pytest.mark.parametrize("fault", [{"location": "someone/x@main"}, {"location": "someone/x"}, {"sha256": "abc"}])
+def test_what_cannot_be_had_is_not_listed(monkeypatch, tmp_path):
+    bundled = dataclasses.replace(ROW, tag="bundled", location=BUNDLED)
+    monkeypatch.setattr(weights, "TABLE", (PLAN, bundled, ROW))
+    monkeypatch.setattr(weights, "BUNDLED_FOLDER", tmp_path)
+    assert list_pretrained() == [ROW.name]
+    (tmp_path / bundled.name).mkdir()
+    (tmp_path / bundled.name / WEIGHT_FILE).touch()
+    assert list_pretrained() == [bundled.name, ROW.name]
+    assert get_weights(PLAN.name) is PLAN
+    assert get_weights(ROW.model) is bundled  # a plan is no default, wherever it stands
+
+
+@pytest.mark.parametrize(
+    "fault", [{"location": "someone/x@main"}, {"location": "someone/x"}, {"sha256": "abc"}, {"size": None}]
+)
 def test_a_row_is_pinned_to_a_commit_and_a_hash(fault):
-    with pytest.raises(ValueError, match=re.escape(next(iter(fault.values())))):
+    with pytest.raises(ValueError, match=re.escape(str(next(iter(fault.values())) or "given together"))):
         dataclasses.replace(ROW, **fault)
 
 
