@@ -37,10 +37,18 @@ TRAINING = {
 }
 ZOO = {
     "weights": set(),
-    "hub": {"weights"},
-    "pri3d_resnet": {"hub"},
-    "resunet": {"hub"},
-    "factory": {"hub", "weights", "pri3d_resnet", "resunet"},
+    "names": set(),
+    "decoder": set(),
+    "convert": {"weights"},
+    "convert_files": {"convert", "resunet", "weights"},
+    "download": {"weights"},
+    "hub": {"convert", "download", "names", "weights"},
+    "pri3d_resnet": {"hub", "names"},
+    "resunet": {"decoder", "hub", "names"},
+    "factory": {"hub", "names", "weights", "pri3d_resnet", "resunet"},
+    "publish": {"download", "factory", "hub", "names", "weights"},
+    "features": {"resunet"},
+    "d2": {"convert", "convert_files", "hub", "weights"},
 }
 OPTIONAL = {"MinkowskiEngine", "detectron2", "open3d", "scenezoo"}
 

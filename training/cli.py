@@ -91,6 +91,7 @@ def probe(
     store: Annotated[Path, typer.Argument(help="A prepared store.")],
     scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
     pairs: Annotated[int, typer.Option(help="Pairs to probe.", min=1)] = 100,
+    min_overlap: Annotated[float, typer.Option(help="Only pairs that share so much; 0.6 are near views.")] = 0.0,
     size: Size = (240, 320),
     seed: Annotated[int, typer.Option(help="Of the choice of pairs and pixels.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
@@ -98,7 +99,8 @@ def probe(
     """How often the best match of a pixel lies within 5, 10, 20 px of the true one; random weights beside each."""
     from .evaluate.probe import THRESHOLDS, probe_names, write_results
 
-    results = probe_names(names, store, scenes=[s for s in scenes.split(",") if s], pairs=pairs, size=size, seed=seed)
+    chosen = [scene for scene in scenes.split(",") if scene]
+    results = probe_names(names, store, scenes=chosen, pairs=pairs, min_overlap=min_overlap, size=size, seed=seed)
     table = Table("weights", "scenes", *(f"recall@{t} px" for t in THRESHOLDS), "pairs", "queries")
     for row in results:
         figures = (f"{row.recall.at[t]:.3f}" for t in THRESHOLDS)
@@ -114,12 +116,29 @@ def export(
     out: Annotated[Path, typer.Argument(help="Weight folder to write.")],
     dense: Annotated[bool, typer.Option("--dense", help="The whole ResUNet rather than the encoder alone.")] = False,
     tag: Annotated[str, typer.Option(help="What follows the dot in the name of the weights.")] = "local",
+    licence: Annotated[
+        str | None, typer.Option(help="Of the weights, such as apache-2.0; publishing asks for it.")
+    ] = None,
 ) -> None:
     """Write the weights of a run as a weight folder of the zoo."""
     from .export import export as run_export
 
-    name = run_export(run, out, dense=dense, tag=tag)
+    name = run_export(run, out, dense=dense, tag=tag, licence=licence)
     console.print(f'{out}: pri3d_zoo.create_model("{name}", checkpoint_path="{out}")', soft_wrap=True)
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Weight folder.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/MODEL or OWNER/MODEL.TAG on the Hub.")],
+    push: Annotated[bool, typer.Option("--push", help="Publish it, rather than show what would be published.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="If the repository has to be created.")] = False,
+) -> None:
+    """Check a weight folder and publish it on the Hub; without --push nothing is sent. Prints the row for the table."""
+    from pri3d_zoo.publish import publish as run_publish
+
+    publication = run_publish(folder, repository, dry_run=not push, private=private)
+    console.print(str(publication), soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

@@ -3,9 +3,17 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import timm
+import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import pri3d_zoo
+from pri3d_zoo.names import ModelName
+from pri3d_zoo.resunet import any_size
 
 from .config import Config
 from .data.augment import IMAGENET_MEAN, IMAGENET_STD
@@ -13,7 +21,7 @@ from .errors import InputError
 from .pretrain import run_environment, trained_model
 
 
-def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> str:
+def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", licence: str | None = None) -> str:
     """Write the backbone of a run as a weight folder, which appears whole or not at all.
 
     Args:
@@ -21,6 +29,7 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> 
         out: The folder to write; it must not exist yet, for a weight folder is never changed.
         dense: Encoder and decoder (``resunet*``) rather than the encoder alone.
         tag: What follows the dot in the name of the weights.
+        licence: Of the weights, as the Hub names it (``apache-2.0``); needed before they can be published.
 
     Returns:
         The name of the model that loads it, such as ``resnet18_pri3d_joint``.
@@ -31,9 +40,19 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> 
     if out.exists():
         raise InputError(f"{out} exists already; weight folders are not overwritten: give another, or remove it")
     config, model = trained_model(run)
-    name = model_name(config, dense)
-    backbone = model.backbone if dense else model.backbone.encoder
+    encoder = config.model.encoder
+    name = str(ModelName(encoder, config.loss.method, dense))
+    untrained: list[str] = []
+    if dense:
+        tensors = model.backbone.state_dict()
+        registered = name in pri3d_zoo.list_models()
+        architecture = {"architecture": name} if registered else {"architecture": "resunet"}
+        model_args: dict[str, str | bool] = {} if registered else {"encoder_name": encoder}
+    else:
+        tensors, untrained = whole_encoder(encoder, model.backbone.encoder)
+        architecture, model_args = {"architecture": encoder}, dict(any_size(encoder))  # a name that bare timm knows
     height, width = config.size
+    first_conv = timm.get_pretrained_cfg_value(encoder, "first_conv")
     pretrained_cfg = {
         "tag": tag,
         "input_size": [3, height, width],
@@ -41,23 +60,22 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> 
         "std": list(IMAGENET_STD),
         "interpolation": "bilinear",
         "crop_pct": 1.0,
-        "first_conv": "encoder.conv1" if dense else "conv1",
+        "first_conv": f"encoder.{first_conv}" if dense else first_conv,
         "num_classes": 0,
     }
-    model_config = {
-        # bare timm builds an encoder by its own name; a dense model is registered by `import pri3d_zoo`
-        "architecture": name if dense else config.model.encoder,
+    model_config = architecture | {
         "num_classes": 0,
-        "num_features": backbone.num_features,
+        "num_features": (model.backbone if dense else model.backbone.encoder).num_features,
         "pretrained_cfg": pretrained_cfg,
+        "model_args": model_args,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        tensors = {key: value.contiguous() for key, value in backbone.state_dict().items()}  # they are channels last
+        tensors = {key: value.contiguous() for key, value in tensors.items()}  # they are channels last
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n")
-        (temporary / "README.md").write_text(model_card(config, name, tag, run))
+        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained))
         temporary.chmod(0o755)
         temporary.rename(out)
     finally:
@@ -65,22 +83,28 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local") -> 
     return name
 
 
-def model_name(config: Config, dense: bool) -> str:
-    """The zoo's name of what a run trains: encoder, method, and whether the decoder is with it."""
-    encoder = config.model.encoder
-    if dense:
-        encoder = encoder.replace("resnet", "resunet", 1) if encoder.startswith("resnet") else f"resunet_{encoder}"
-    return f"{encoder}_pri3d_{config.loss.method}"
+def whole_encoder(name: str, trained: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """All tensors of timm's model without its classifier, and the names of those that training has not touched.
+
+    A dense model has no use for what some encoders have behind their last stage (a norm, a convolution), but timm wants
+    it in the file: it is as timm initialises it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = timm.create_model(name, num_classes=0).state_dict()
+    tensors = trained.state_dict()
+    return whole | tensors, [key for key in whole if key not in tensors]
 
 
-def model_card(config: Config, name: str, tag: str, run: Path) -> str:
+def model_card(config: Config, name: str, tag: str, run: Path, licence: str | None, untrained: Sequence[str]) -> str:
     """The README of a weight folder, with Hub front matter. It states how the weights were made, and no result."""
     environment = run_environment(run)
     command = environment.pop("command")
     scenes = "all of its scenes" + (f" but {', '.join(config.data.holdout)}" if config.data.holdout else "")
+    behind = f"\nBehind the last stage, so not trained: {', '.join(untrained)}.\n" if untrained else ""
     return f"""---
 library_name: timm
-tags: [image-feature-extraction, timm, pri3d]
+tags: [image-feature-extraction, timm, pri3d]{f"{chr(10)}license: {licence}" if licence else ""}
 ---
 # {name}.{tag}
 
@@ -95,7 +119,8 @@ model = pri3d_zoo.create_model("{name}", checkpoint_path="this folder")
 
 | | |
 | --- | --- |
-| data | the store `{Path(config.data.store).name}`, {scenes}; the terms of that data hold for these weights |
+| data | the store `{Path(config.data.store).name}`, {scenes} |
+| terms | those of that data hold for these weights |
 | initialisation | {config.init} |
 | steps | {config.steps} of {config.batch_size} pairs at {config.size[0]}x{config.size[1]}, seed {config.seed} |
 | loss | {config.loss.method}, temperature {config.loss.temperature}, {config.loss.matches} matches a pair |
@@ -103,6 +128,6 @@ model = pri3d_zoo.create_model("{name}", checkpoint_path="this folder")
 weight decay {config.optimizer.weight_decay} |
 | command | `{command}` |
 | made with | {", ".join(f"{key} {value}" for key, value in environment.items())} |
-
+{behind}
 Not measured here: what these weights are worth on a task; `pri3d-train probe` says how well their features match.
 """

@@ -8,11 +8,14 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch import Tensor
 
-from pri3d_zoo.hub import describe_state_dict, find_weights
+from pri3d_zoo.convert import compare_keys, describe_state_dict
+from pri3d_zoo.hub import find_weights
 
 from .checkpoint import CHECKPOINT, load_checkpoint
 from .config import Config, Method, Precision, flat_keys, read_config, save_config
@@ -108,8 +111,6 @@ def initial_model(config: Config) -> TwoBranch:
         torch.manual_seed(config.seed)
         model = TwoBranch(config.model.encoder, None if config.loss.method == Method.view else config.model.unet3d)
     if config.init == "imagenet":
-        import timm
-
         try:
             pretrained = timm.create_model(config.model.encoder, pretrained=True, num_classes=0)
         except Exception as error:  # whatever the Hub client, the network or timm raise
@@ -117,19 +118,12 @@ def initial_model(config: Config) -> TwoBranch:
                 f"init=imagenet: timm could not get weights for {config.model.encoder} ({type(error).__name__}); "
                 f"give init=FOLDER with a weight folder, or init=scratch"
             ) from error
-        model.backbone.encoder.load_state_dict(pretrained.state_dict())
+        _load_encoder(model, pretrained.state_dict(), config, "timm's weights")
     elif config.init != "scratch":
         if not Path(config.init).exists():
             raise InputError(f"init={config.init}: it must be scratch, imagenet, or a weight folder that exists")
         file = find_weights(config.model.encoder, path=config.init)
-        weights = load_file(file)
-        try:
-            model.backbone.encoder.load_state_dict(weights)
-        except RuntimeError:
-            raise InputError(
-                f"init={config.init}: {file.name} seems to hold {describe_state_dict(weights)}, "
-                f"not the encoder {config.model.encoder}"
-            ) from None
+        _load_encoder(model, load_file(file), config, file.name)
     return model
 
 
@@ -143,6 +137,19 @@ def trained_model(run: Path) -> tuple[Config, TwoBranch]:
     except (RuntimeError, KeyError) as error:
         raise InputError(f"{run / CHECKPOINT} does not fit {run / CONFIG}: {str(error).splitlines()[0]}") from None
     return config, model.eval()
+
+
+def _load_encoder(model: TwoBranch, weights: dict[str, Tensor], config: Config, source: str) -> None:
+    encoder = model.backbone.encoder
+    with torch.device("meta"):
+        whole = timm.create_model(config.model.encoder, num_classes=0).state_dict()  # and what lies behind its stages
+    report = compare_keys(weights, whole)
+    if not report.fits:
+        raise InputError(
+            f"init={config.init}: {source} seems to hold {describe_state_dict(weights)}, "
+            f"not the encoder {config.model.encoder} ({report.summary()})"
+        )
+    encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
 
 
 def run_environment(run: Path) -> dict[str, str]:

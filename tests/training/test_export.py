@@ -12,8 +12,9 @@ import pri3d_zoo
 from pri3d_zoo.training.checkpoint import load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
+from pri3d_zoo.training.evaluate.probe import load_dense
 from pri3d_zoo.training.export import export
-from pri3d_zoo.training.pretrain import initial_model
+from pri3d_zoo.training.pretrain import initial_model, pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,3 +103,63 @@ def test_an_exported_encoder_initialises_another_run(tiny_run, folders, tiny_set
     config.model.encoder = "resnet34"
     with pytest.raises(InputError, match=r"seems to hold an encoder, resnet18, not the encoder resnet34"):
         initial_model(config)
+
+
+@pytest.fixture(scope="module", params=["convnext_atto", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
+def other(request, tiny_settings, tmp_path_factory):
+    """A pre-training of one step on another encoder than a ResNet, and its two weight folders."""
+    folder = tmp_path_factory.mktemp("other")
+    settings = [*tiny_settings, f"model.encoder={request.param}", "loss.method=view", "steps=1"]
+    assert pretrain(load_config("demo", [f"run={folder / 'run'}", *settings]))
+    names = [export(folder / "run", folder / kind, dense=kind == "dense", tag="tiny") for kind in ("encoder", "dense")]
+    assert names == [f"{request.param}_pri3d_view", f"resunet_{request.param}_pri3d_view"]
+    return request.param, folder
+
+
+def test_any_encoder_of_timm_goes_the_whole_way(other):
+    encoder, folder = other
+    tensors = trained(folder / "run", "backbone.encoder.")
+    whole = pri3d_zoo.create_model(f"{encoder}_pri3d_view", checkpoint_path=folder / "encoder")
+    behind = whole.state_dict().keys() - tensors.keys()  # a norm or a convolution that the decoder has no use for
+    assert load_file(folder / "encoder" / "model.safetensors").keys() == tensors.keys() | behind
+    for model in (whole, timm.create_model(f"local-dir:{folder / 'encoder'}", pretrained=True)):
+        assert model.num_classes == 0
+        assert all(torch.equal(model.state_dict()[key], value) for key, value in tensors.items())
+        assert model.eval().forward_features(torch.randn(1, 3, 48, 64)).shape[0] == 1
+    card = (folder / "encoder" / "README.md").read_text()
+    assert all(key in card for key in behind)
+    pyramid = pri3d_zoo.create_model(f"{encoder}_pri3d_view", checkpoint_path=folder / "encoder", features_only=True)
+    kept = {key.removeprefix("model.").replace(".", "_"): value for key, value in pyramid.state_dict().items()}
+    assert all(torch.equal(kept[key.replace(".", "_")], value) for key, value in tensors.items())
+    classes = pri3d_zoo.create_model(f"{encoder}_pri3d_view", checkpoint_path=folder / "encoder", num_classes=3)
+    assert classes.eval()(torch.randn(1, 3, 48, 64)).shape == (1, 3)
+    assert all(torch.equal(classes.state_dict()[key], value) for key, value in tensors.items())
+
+
+def test_any_dense_model_goes_the_whole_way(other):
+    encoder, folder = other
+    tensors = trained(folder / "run", "backbone.")
+    name = f"resunet_{encoder}_pri3d_view"
+    assert_bit_equal(pri3d_zoo.create_model(name, checkpoint_path=folder / "dense"), tensors)
+    assert_bit_equal(timm.create_model(f"local-dir:{folder / 'dense'}", pretrained=True), tensors)
+    four = pri3d_zoo.create_model(name, checkpoint_path=folder / "dense", in_chans=4, num_classes=5)
+    assert four.eval()(torch.randn(1, 4, 48, 64)).shape == (1, 5, 24, 32)
+    assert load_dense(str(folder / "dense"))[0] == encoder
+    with pytest.raises(pri3d_zoo.WeightsError, match=f"holds .*, not resunet_{encoder}x?_pri3d_view|there is no model"):
+        pri3d_zoo.create_model(f"resunet_{encoder}x_pri3d_view", checkpoint_path=folder / "dense")
+    with pytest.raises(pri3d_zoo.WeightsError, match="holds resunet, not resunet18_pri3d_view"):
+        pri3d_zoo.create_model("resunet18_pri3d_view", checkpoint_path=folder / "dense")
+
+
+def test_an_encoder_with_parts_behind_its_stages_initialises_another_run(other, tiny_settings):
+    encoder, folder = other
+    settings = [*tiny_settings, f"model.encoder={encoder}", "loss.method=view", f"init={folder / 'encoder'}"]
+    config = load_config("demo", ["run=unused", *settings])
+    assert_bit_equal(initial_model(config).backbone.encoder, trained(folder / "run", "backbone.encoder."))
+
+
+def test_the_licence_is_where_the_hub_reads_it(tiny_run, tmp_path):
+    from huggingface_hub import metadata_load
+
+    export(tiny_run, tmp_path / "folder", licence="cc-by-4.0")
+    assert metadata_load(tmp_path / "folder" / "README.md")["license"] == "cc-by-4.0"

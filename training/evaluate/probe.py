@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import pri3d_zoo
 from pri3d_zoo.hub import CONFIG_FILE
+from pri3d_zoo.names import METHODS, ModelName, parse_name
 from pri3d_zoo.resunet import ResUNet, build_resunet
 
 from ..data.augment import normalize
@@ -52,9 +53,16 @@ def choose_pairs(dataset: PairDataset, pairs: int, seed: int) -> list[int]:
     return torch.randperm(len(dataset), generator=generator)[:pairs].tolist()
 
 
-def probe_pairs(store: SceneStore, size: tuple[int, int], scenes: Sequence[str], pairs: int, seed: int) -> PairBatch:
+def probe_pairs(
+    store: SceneStore,
+    size: tuple[int, int],
+    scenes: Sequence[str],
+    pairs: int,
+    seed: int,
+    min_overlap: float = 0.0,
+) -> PairBatch:
     """At most ``pairs`` random pairs of the scenes (all, if none is named), as one batch without voxels."""
-    dataset = PairDataset(store, size, chunks=False, only=scenes)
+    dataset = PairDataset(store, size, chunks=False, only=scenes, min_overlap=min_overlap)
     return collate([dataset[index] for index in choose_pairs(dataset, pairs, seed)])
 
 
@@ -148,6 +156,7 @@ def probe_names(
     *,
     scenes: Sequence[str] = (),
     pairs: int = 100,
+    min_overlap: float = 0.0,
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
 ) -> list[ProbeResult]:
@@ -158,6 +167,7 @@ def probe_names(
         store: Folder of a store.
         scenes: Those to take pairs from; all, if none is named.
         pairs: At most so many.
+        min_overlap: The least share of points that a pair has in common.
         size: (height, width) of the images; thresholds are in pixels of a 320 wide image whatever it is.
         seed: Of pairs, queries and random weights.
 
@@ -165,7 +175,7 @@ def probe_names(
         InputError, WeightsError: Weights or scenes that are not there.
     """
     loaded = [(name, load_dense(name)) for name in names]
-    batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed)
+    batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed, min_overlap)
     where = ", ".join(scenes) or "all"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     results = []
@@ -183,21 +193,26 @@ def probe_names(
 def load_dense(name: str) -> tuple[str, ResUNet]:
     """The encoder's name and the dense model, in eval mode, of a run, a dense weight folder or a name of the zoo."""
     if (Path(name) / CONFIG).is_file():
-        config, model = trained_model(Path(name))
-        return config.model.encoder, model.backbone
+        run, two_branch = trained_model(Path(name))
+        return run.model.encoder, two_branch.backbone
     config_file = Path(name) / CONFIG_FILE
-    architecture = name
-    if config_file.is_file():
+    folder = config_file.is_file()
+    model = name.partition(".")[0]
+    if folder:
         try:
-            architecture = str(json.loads(config_file.read_text())["architecture"])
+            config = json.loads(config_file.read_text())
+            model = str(config["architecture"])
+            if model == "resunet":  # then the method is not named, and does not matter
+                model = str(ModelName(config["model_args"]["encoder_name"], METHODS[0], dense=True))
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{config_file} names no architecture; export the run again with --dense") from None
-    if config_file.is_file() and not architecture.startswith("resunet"):
-        raise InputError(f"{name} holds {architecture}, which has no dense features; export the run with --dense")
-    backbone = pri3d_zoo.create_model(architecture, checkpoint_path=name if config_file.is_file() else None).eval()
-    if not isinstance(backbone, ResUNet):
+        if not model.startswith("resunet"):
+            raise InputError(f"{name} holds {model}, which has no dense features; export the run with --dense")
+    backbone = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None).eval()
+    parsed = parse_name(model)
+    if parsed is None or not isinstance(backbone, ResUNet):
         raise InputError(f"{name} has no dense features; name a resunet model, a dense weight folder, or a run")
-    return architecture.partition("_")[0].replace("resunet", "resnet"), backbone
+    return parsed.encoder, backbone
 
 
 def write_results(results: Sequence[ProbeResult], path: Path) -> None:
