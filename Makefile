@@ -27,6 +27,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/sparse.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/zoo.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info

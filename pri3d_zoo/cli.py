@@ -1,18 +1,22 @@
-"""`pri3d-zoo`: what is in the zoo."""
+"""`pri3d-zoo`: what is in the zoo, checkpoints from one format to another, features to look at."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 
 from . import __version__
-from .factory import check_name, list_models
+from .convert import FORMATS, PARTS
+from .convert_files import convert_file
+from .factory import check_name, create_model, list_models
+from .features import ImageError, draw_features
 from .hub import WAY_OUT, available
-from .weights import WeightsError, find_row
+from .weights import WEIGHT_FILE, WeightsError, find_row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for line in options.run(options):
             print(line)
-    except WeightsError as error:
+    except (WeightsError, ImageError) as error:
         print(f"pri3d-zoo: {error}", file=sys.stderr)
         return 1
     return 0
@@ -31,12 +35,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pri3d-zoo", description="Image backbones that know 3D.")
     parser.add_argument("--version", action="version", version=f"pri3d-zoo {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
     listing = commands.add_parser("list", help="the models, their sizes, and which weights can be had")
     listing.add_argument("pattern", nargs="?", default="*", help="shell pattern of model names (default: all)")
     listing.set_defaults(run=_list)
+
     info = commands.add_parser("info", help="one model in detail")
     info.add_argument("name", metavar="NAME", help="model name, with or without a tag")
     info.set_defaults(run=_info)
+
+    convert = commands.add_parser(
+        "convert", help="a checkpoint in another format: the authors', torchvision's, detectron2's, the zoo's"
+    )
+    convert.add_argument("source", metavar="SRC", type=Path, help="a .pth, .pt, .pkl or .safetensors file")
+    convert.add_argument("destination", metavar="DST", type=Path, help="the file to write; for timm also a folder")
+    convert.add_argument("--to", required=True, choices=(*FORMATS, "minkowski"), help="the format to write")
+    convert.add_argument("--part", choices=tuple(PARTS), help="which network of a checkpoint (default: what fits)")
+    convert.add_argument("--model", metavar="NAME", help="what it has to fit (default: the ResNet of its depth)")
+    convert.add_argument("--allow-mismatch", action="store_true", help="write even what does not fit")
+    convert.set_defaults(run=_convert)
+
+    features = commands.add_parser("features", help="a picture of images and of their features as colours")
+    features.add_argument("name", metavar="NAME", help="model name, with or without a tag")
+    features.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image files")
+    features.add_argument("--out", metavar="FILE", type=Path, required=True, help="the picture, .png or .jpg")
+    features.add_argument("--weights", metavar="FOLDER", help="a weight folder or file, instead of what is published")
+    features.add_argument(
+        "--pixel", metavar=("U", "V"), type=int, nargs=2, help="of two images: find this pixel of the first (centre)"
+    )
+    features.set_defaults(run=_features)
     return parser
 
 
@@ -44,10 +71,35 @@ def _list(options: argparse.Namespace) -> list[str]:
     models = list_models(options.pattern)
     if not models:
         raise WeightsError(f"no model is called like {options.pattern!r}; `pri3d-zoo list` shows them all")
-    rows = [f"{'model':<24}{'parameters':>12}  weights"]
+    form = "{:<24}{:<18}{:>11}{:>10}  {:<16}{}"
+    lines = [form.format("model", "tag", "parameters", "size", "licence", "best metric")]
     for model in models:
-        rows.append(f"{model:<24}{_millions(model):>12}  {', '.join(available(model)) or 'none'}")
-    return rows
+        for tag, place in (available(model) or {"-": ""}).items():
+            row, size, licence, best = find_row(model, tag), "-", "-", "-"
+            if row is not None and row.size is not None:
+                size, licence = _megabytes(row.size), row.licence
+                best = max((f"{value:g} {name}" for name, value in row.metrics.items()), default="-")
+            elif place:
+                size, licence = _megabytes((Path(place) / WEIGHT_FILE).stat().st_size), "see its card"
+            lines.append(form.format(model, tag, _millions(model), size, licence, best).rstrip())
+    return lines
+
+
+def _convert(options: argparse.Namespace) -> list[str]:
+    report = convert_file(
+        options.source,
+        options.destination,
+        options.to,
+        part=options.part,
+        model=options.model,
+        allow_mismatch=options.allow_mismatch,
+    )
+    return [f"{options.destination}: {report.summary()}"]
+
+
+def _features(options: argparse.Namespace) -> list[str]:
+    model = create_model(options.name, checkpoint_path=options.weights)
+    return [str(draw_features(model, options.images, options.out, pixel=options.pixel and tuple(options.pixel)))]
 
 
 def _info(options: argparse.Namespace) -> list[str]:
@@ -69,8 +121,15 @@ def _info(options: argparse.Namespace) -> list[str]:
     for found, place in places.items():
         if found == tag or not tag:
             row = find_row(model, found)
-            facts = f"; {row.data}; recipe {row.recipe}; licence {row.licence}; {dict(row.metrics)}" if row else ""
-            lines[f"weights .{found}"] = place + facts
+            lines[f"weights .{found}"] = place
+            if row is not None:
+                lines |= {
+                    "  licence": f"{row.licence}; terms of the data: {row.terms}",
+                    "  data": row.data,
+                    "  recipe": f"{row.recipe}: {row.command}",
+                    "  metrics": f"{dict(row.metrics)} ({row.protocol})",
+                    "  paper": row.paper,
+                }
     if not places:
         lines["weights"] = f"none can be had yet: {WAY_OUT}"
     return [f"{key:<14}{value}" for key, value in lines.items()]
@@ -80,6 +139,10 @@ def _info(options: argparse.Namespace) -> list[str]:
 def _network(model: str) -> Any:
     with torch.device("meta"):  # shapes without memory or random numbers
         return timm.create_model(model)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _millions(model: str) -> str:

@@ -44,7 +44,9 @@ def test_every_module_of_the_wheel_imports(tmp_path):
     tracked = {f"pri3d_zoo/{f.relative_to(ROOT / 'pri3d_zoo')}" for f in (ROOT / "pri3d_zoo").rglob("*.py")}
     tracked |= {f"pri3d_zoo/training/{f.relative_to(ROOT / 'training')}" for f in (ROOT / "training").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == tracked
-    assert {"pri3d_zoo/py.typed", "pri3d_zoo/training/recipes/demo.yaml"} <= set(names)
+    configs = {f"pri3d_zoo/configs/detectron2/{f.name}" for f in (ROOT / "pri3d_zoo" / "configs").rglob("*.yaml")}
+    assert len(configs) == 7
+    assert {"pri3d_zoo/py.typed", "pri3d_zoo/training/recipes/demo.yaml", *configs} <= set(names)
     assert not any(name.startswith(("training", "tests")) for name in names)
     site = tmp_path / "site"
     done = subprocess.run(

@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+
+from pri3d_zoo.features import ImageError, draw_features, feature_map, match_heatmap, pca_colors
+from pri3d_zoo.resunet import build_resunet
+
+
+class Patches(nn.Module):
+    """A model whose features are known: every cell of 2x2 pixels is the patch of 6x6 around it."""
+
+    feature_info = ({"num_chs": 108, "reduction": 2, "module": "patches"},)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pretrained_cfg = {"input_size": (3, 120, 160), "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+        self.register_parameter("device", nn.Parameter(torch.empty(0)))
+
+    def forward_intermediates(self, x, indices, intermediates_only):
+        assert (indices, intermediates_only, self.training) == ([0], True, False)
+        return [functional.unfold(x, 6, padding=2, stride=2).unflatten(2, (x.shape[2] // 2, x.shape[3] // 2))]
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """(144, 240, 3): an image in which no two places are alike."""
+    return np.random.default_rng(0).integers(0, 256, (144, 240, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def two_views(tmp_path, noise):
+    """The same scene, once shifted by (14, 10) pixels, 120x160; saved without loss."""
+    paths = [tmp_path / "first.png", tmp_path / "second.png"]
+    for path, (v, u) in zip(paths, ((0, 0), (10, 14)), strict=True):
+        Image.fromarray(noise[v : v + 120, u : u + 160]).save(path)
+    return paths
+
+
+def test_a_shifted_image_is_matched_by_the_same_shift(two_views, tmp_path):
+    for u, v in ((100, 60), (31, 83), (150, 20)):
+        picture = draw_features(Patches(), two_views, tmp_path / "out.png", pixel=(u, v))
+        # cells are two pixels wide, so a match is known to half a cell
+        assert picture.match.pixel == (u, v)
+        assert abs(picture.match.best[0] - (u - 14)) <= 1
+        assert abs(picture.match.best[1] - (v - 10)) <= 1
+        assert picture.match.similarity > 0.5
+    assert f"pixel (150, 20) of the first is {picture.match.best} of the second" in str(picture)
+    assert draw_features(Patches(), two_views, tmp_path / "out.png").match.pixel == (80, 60)
+
+
+def test_matches_are_in_pixels_of_the_original_images(two_views, tmp_path):
+    """The second image at three times the size: the model sees the same, the answer is in the large image's pixels."""
+    large = tmp_path / "large.png"
+    with Image.open(two_views[1]) as image:
+        image.resize((480, 360), Image.Resampling.NEAREST).save(large)
+    picture = draw_features(Patches(), [two_views[0], large], tmp_path / "out.png", pixel=(100, 60))
+    assert abs(picture.match.best[0] - (3 * 86 + 1)) <= 3
+    assert abs(picture.match.best[1] - (3 * 50 + 1)) <= 3
+    back = draw_features(Patches(), [large, two_views[0]], tmp_path / "out.png", pixel=(3 * 86 + 1, 3 * 50 + 1))
+    assert abs(back.match.best[0] - 100) <= 1
+    assert abs(back.match.best[1] - 60) <= 1
+
+
+def test_heatmap_by_hand():
+    first = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])  # one row of two cells: along x, and along y
+    second = torch.tensor([[[3.0, 0.0, -1.0], [0.0, 1.0, 0.0]], [[0.0, 5.0, 0.0], [-1.0, 1.0, -0.1]]])
+    heat, best = match_heatmap(first, second, (0, 0))
+    torch.testing.assert_close(heat, torch.tensor([[1.0, 0.0, -1.0], [0.0, 0.5**0.5, 0.0]]))
+    assert best == (0, 0)
+    assert match_heatmap(first, second, (1, 0))[1] == (1, 0)
+    heat, best = match_heatmap(first, second, (1 / 3, 0))  # two thirds of x and two thirds of y: the diagonal
+    assert best == (1, 1)
+    torch.testing.assert_close(heat[1, 1], torch.tensor(1.0))
+    torch.testing.assert_close(match_heatmap(first, second, (-5, 3))[0], match_heatmap(first, second, (0, 0))[0])
+
+
+def test_colors_are_the_components_of_all_maps_together():
+    generator = np.random.default_rng(1)
+    maps = [torch.from_numpy(generator.normal(size=size)).float() for size in ((8, 12, 10), (8, 7, 9))]
+    colors = pca_colors(maps)
+    assert [(x.shape, x.dtype) for x in colors] == [((12, 10, 3), torch.uint8), ((7, 9, 3), torch.uint8)]
+    rows = np.concatenate([x.numpy().reshape(8, -1).T for x in maps]).astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows -= rows.mean(0)
+    components = np.linalg.svd(rows, full_matrices=False)[2][:3]
+    components *= np.sign(components[range(3), np.abs(components).argmax(1)])[:, None]
+    projected = rows @ components.T
+    low, high = np.quantile(projected, (0.02, 0.98), axis=0, method="nearest")
+    expected = (np.clip((projected - low) / (high - low), 0, 1) * 255).round()
+    found = np.concatenate([x.numpy().reshape(-1, 3) for x in colors])
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_equal_features_have_equal_colors_whatever_their_length():
+    torch.manual_seed(0)
+    features = torch.randn(16, 6, 5)
+    one, two = pca_colors([features, 3 * features.flip(2)])
+    assert torch.equal(one, two.flip(1))
+    assert torch.equal(pca_colors([features, features])[0], pca_colors([features, features])[1])
+    assert not pca_colors([torch.ones(4, 3, 3)])[0].any()
+
+
+def test_the_map_of_each_kind_of_model():
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        dense = build_resunet("resnet18", num_classes=5).eval()
+        assert torch.equal(feature_map(dense, image), dense.forward_features(image))
+        encoder = timm.create_model("resnet18_pri3d_joint").eval()
+        stride_8 = encoder.forward_intermediates(image, intermediates_only=True)[2]
+        assert torch.equal(feature_map(encoder, image), stride_8)
+        assert stride_8.shape == (1, 128, 8, 12)
+        assert feature_map(timm.create_model("vit_tiny_patch16_224", img_size=(64, 96)), image).shape == (1, 192, 4, 6)
+    with pytest.raises(ValueError, match="Identity is neither a dense model nor"):
+        feature_map(nn.Identity(), image)
+
+
+def test_the_picture(two_views, tmp_path):
+    picture = draw_features(Patches(), two_views, tmp_path / "new" / "out.png", pixel=(100, 60))
+    assert picture.grids == ((108, 60, 80), (108, 60, 80))
+    with Image.open(picture.path) as drawn, Image.open(two_views[0]) as first:
+        # shown at a height of 320, so at 427 wide: three rows of two with gaps of 4
+        assert (drawn.format, drawn.size) == ("PNG", (2 * 427 + 4, 3 * 320 + 2 * 4))
+        shown = np.asarray(first.resize((427, 320), Image.Resampling.BILINEAR))
+        assert np.array_equal(np.asarray(drawn)[:320, :427], shown)
+        # the query is at (268, 161) of the first part of the third row: in a ring with a radius of 10
+        query = np.asarray(drawn)[648:968, :427]
+        v, u = np.nonzero((query == (0, 255, 255)).all(2))
+        assert np.abs((u.mean() - 267.7, v.mean() - 160.8)).max() < 1
+        assert np.abs(np.hypot(u - 267.7, v - 160.8) - 9.5).max() < 2
+        assert np.array_equal(query[158:163, 265:270], shown[158:163, 265:270])
+    one = draw_features(Patches(), two_views[:1], tmp_path / "one.JPEG")
+    assert one.match is None
+    with Image.open(one.path) as drawn:
+        assert (drawn.format, drawn.size) == ("JPEG", (858, 320))
+    assert str(one).endswith("one.JPEG: features of 1 image, 60x80 cells of 108 channels")
+    assert draw_features(Patches(), two_views[:1] * 3, tmp_path / "three.jpg", size=64).grids == ((108, 32, 44),) * 3
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix not in (".png", ".jpg")) == [
+        "new",
+        "one.JPEG",
+    ]
+
+
+def test_images_are_seen_upright(two_views, tmp_path):
+    """A camera held on its side writes pixels on their side, and says so."""
+    turned = tmp_path / "turned.png"
+    with Image.open(two_views[0]) as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        image.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    picture = draw_features(Patches(), [turned, two_views[0]], tmp_path / "out.png", pixel=(150, 20))
+    assert abs(picture.match.best[0] - 150) <= 1
+    assert abs(picture.match.best[1] - 20) <= 1
+
+
+def test_a_real_dense_model_is_drawn(two_views, tmp_path):
+    torch.manual_seed(0)
+    model = timm.create_model("resunet18_pri3d_joint").train()
+    picture = draw_features(model, two_views, tmp_path / "out.png", size=64)
+    assert picture.grids == ((32, 32, 44), (32, 32, 44))
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "pixel", "message"),
+    [
+        ([], "out.png", None, "must be an image to draw, and 0 are given"),
+        (["first"], "out.png", (1, 1), r"pixel \(1, 1\) is matched between two images, and 1 are given"),
+        (["first", "second"], "out.png", (160, 3), r"pixel \(160, 3\) is outside .*first\.png, which is 160 wide"),
+        (["first", "second"], "out.png", (3, -1), r"pixel \(3, -1\) is outside"),
+        (["first", "missing"], "out.png", None, r"there is no image .*missing\.png"),
+        (["first", "broken"], "out.png", None, r"broken\.png cannot be read as an image \(.*truncated"),
+        (["first", "text"], "out.png", None, r"text\.png cannot be read as an image \(cannot identify"),
+        (["first", "second"], "out.gif", None, r"out\.gif is no name for a picture: .* \.png, \.jpg, \.jpeg$"),
+        (["first", "second"], "second.png", None, r"second\.png is one of the images to look at"),
+        (["first", "second"], "text.png/out.png", None, r"text\.png/out\.png cannot be written"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(two_views, tmp_path, images, out, pixel, message):
+    content = two_views[0].read_bytes()
+    (tmp_path / "broken.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ImageError, match=message) as caught:
+        draw_features(Patches(), [tmp_path / f"{name}.png" for name in images], tmp_path / out, pixel=pixel)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
