@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from .checkpoint_files import read_state_dict
 from .convert import convert_state_dict
-from .convert_files import read_state_dict, save_detectron2
+from .convert_files import save_detectron2
 from .hub import find_weights
 from .weights import WeightsError
 

@@ -40,7 +40,8 @@ ZOO = {
     "names": set(),
     "decoder": set(),
     "convert": {"weights"},
-    "convert_files": {"convert", "resunet", "weights"},
+    "checkpoint_files": {"convert", "weights"},
+    "convert_files": {"checkpoint_files", "convert", "resunet", "weights"},
     "download": {"weights"},
     "hub": {"convert", "download", "names", "weights"},
     "pri3d_resnet": {"hub", "names"},
@@ -48,7 +49,7 @@ ZOO = {
     "factory": {"hub", "names", "weights", "pri3d_resnet", "resunet"},
     "publish": {"download", "factory", "hub", "names", "weights"},
     "features": {"resunet"},
-    "d2": {"convert", "convert_files", "hub", "weights"},
+    "d2": {"checkpoint_files", "convert", "convert_files", "hub", "weights"},
 }
 OPTIONAL = {"MinkowskiEngine", "detectron2", "open3d", "scenezoo"}
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import pri3d_zoo
+from pri3d_zoo.checkpoint_files import read_state_dict
 from pri3d_zoo.convert import (
     FORMATS,
     KeyReport,
@@ -27,7 +28,7 @@ from pri3d_zoo.convert import (
     expected_unet3d,
     resnet_depth,
 )
-from pri3d_zoo.convert_files import convert_file, read_state_dict, save_detectron2
+from pri3d_zoo.convert_files import convert_file, save_detectron2
 from pri3d_zoo.training.networks.sparse import build_sparse_unet
 from pri3d_zoo.training.networks.two_branch import TwoBranch
 from pri3d_zoo.weights import WeightsError
