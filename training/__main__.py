@@ -1,6 +1,16 @@
-"""``python -m pri3d_zoo.training`` is ``pri3d-train``."""
+"""``pri3d-train``, also as ``python -m pri3d_zoo.training``."""
 
-from .cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say which extra is missing."""
+    try:
+        from .cli import main as run
+    except ModuleNotFoundError as error:
+        sys.exit(f"pri3d-train needs {error.name}: install the extra, pip install 'pri3d-zoo[train]'")
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -160,3 +160,10 @@ def test_export_and_report_of_no_run(tmp_path):
     assert "not the folder of a run" in complaint("export", tmp_path, tmp_path / "out")
     assert "not the folder of a run" in complaint("report", tmp_path)
     assert "no model 'resnet19'" in complaint("probe", "resnet19", tmp_path)
+
+
+def test_without_the_extra_it_says_which_one_is_missing():
+    code = "import sys; sys.modules['typer'] = None; from pri3d_zoo.training.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == "pri3d-train needs typer: install the extra, pip install 'pri3d-zoo[train]'\n"
