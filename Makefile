@@ -27,6 +27,8 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/sparse.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/containers.py
 	$(BIN)/python benchmarks/zoo.py
 
 clean:

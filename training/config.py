@@ -42,10 +42,14 @@ class DataConfig:
     """Where pairs come from."""
 
     store: str = MISSING
+    more_stores: list[str] = field(default_factory=list)  # further folders, whose pairs are mixed in
+    # of store and of each of more_stores: their shares of the pairs; none: all pairs alike, as in the authors' mixture
+    weights: list[float] = field(default_factory=list)
     holdout: list[str] = field(default_factory=list)  # scenes never trained on
     min_overlap: float = 0.0  # leaves out pairs of the store that share less; closer views make an easier lesson
     workers: int = 2  # loader processes
     augment: bool = True  # colour jitter, grey and blur, as the authors
+    geometric: bool = False  # random crop, scale and mirror image of each view; the authors did without
 
 
 @dataclass
@@ -208,6 +212,11 @@ def _check(config: Config) -> None:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
     if len(config.size) != 2 or min(config.size) < 32:
         raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
+    stores = 1 + len(config.data.more_stores)
+    if config.data.weights and (len(config.data.weights) != stores or min(config.data.weights) <= 0):
+        raise InputError(
+            f"data.weights={config.data.weights}: it must be one number above 0 for each store, and there are {stores}"
+        )
     if not 0 <= config.data.min_overlap < 1:
         raise InputError(f"data.min_overlap={config.data.min_overlap}: it is a share, from 0 to below 1")
     if config.data.workers < 0:

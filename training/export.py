@@ -100,7 +100,9 @@ def model_card(config: Config, name: str, tag: str, run: Path, licence: str | No
     """The README of a weight folder, with Hub front matter. It states how the weights were made, and no result."""
     environment = run_environment(run)
     command = environment.pop("command")
-    scenes = "all of its scenes" + (f" but {', '.join(config.data.holdout)}" if config.data.holdout else "")
+    folders = [Path(store).name for store in (config.data.store, *config.data.more_stores)]
+    stores = f"the store `{folders[0]}`" if len(folders) == 1 else f"the stores `{'`, `'.join(folders)}`"
+    scenes = "all scenes" + (f" but {', '.join(config.data.holdout)}" if config.data.holdout else "")
     behind = f"\nBehind the last stage, so not trained: {', '.join(untrained)}.\n" if untrained else ""
     return f"""---
 library_name: timm
@@ -119,7 +121,7 @@ model = pri3d_zoo.create_model("{name}", checkpoint_path="this folder")
 
 | | |
 | --- | --- |
-| data | the store `{Path(config.data.store).name}`, {scenes} |
+| data | {stores}, {scenes} |
 | terms | those of that data hold for these weights |
 | initialisation | {config.init} |
 | steps | {config.steps} of {config.batch_size} pairs at {config.size[0]}x{config.size[1]}, seed {config.seed} |

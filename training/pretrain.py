@@ -19,7 +19,7 @@ from pri3d_zoo.hub import find_weights
 
 from .checkpoint import CHECKPOINT, load_checkpoint
 from .config import Config, Method, Precision, flat_keys, read_config, save_config
-from .data.dataset import PairDataset, StepSampler, pair_loader
+from .data.dataset import PairDataset, PairMixture, StepSampler, pair_loader
 from .data.store import SceneStore
 from .errors import InputError
 from .files import write_whole
@@ -29,7 +29,8 @@ from .tasks import PretrainTask
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-FREE_TO_CHANGE = {"run", "data.store", "data.workers", "log_every", "checkpoint_every"}  # when a run goes on
+# when a run goes on; stores may have moved
+FREE_TO_CHANGE = {"run", "data.store", "data.more_stores", "data.workers", "log_every", "checkpoint_every"}
 
 logger = logging.getLogger(__name__)
 
@@ -44,20 +45,11 @@ def pretrain(config: Config) -> bool:
         InputError: The store, the initialisation or the state of the run folder does not fit.
     """
     run = Path(config.run)
-    store = SceneStore(Path(config.data.store))
-    height, width = config.size
-    dataset = PairDataset(
-        store,
-        (height, width),
-        chunks=config.loss.method != Method.view,
-        augment=config.data.augment,
-        holdout=config.data.holdout,
-        min_overlap=config.data.min_overlap,
-    )
-    if config.loss.voxel_radius is not None and config.loss.voxel_radius > store.voxel_size:
+    dataset = training_pairs(config)
+    if config.loss.voxel_radius is not None and config.loss.voxel_radius > dataset.voxel_size:
         raise InputError(
-            f"loss.voxel_radius={config.loss.voxel_radius}: it may be at most the voxel size of {store.root}, "
-            f"{store.voxel_size}"
+            f"loss.voxel_radius={config.loss.voxel_radius}: it may be at most the voxel size of {config.data.store}, "
+            f"{dataset.voxel_size}"
         )
     accelerator = Accelerator(mixed_precision="bf16" if _uses_bf16(config.precision) else "no")
     if accelerator.is_main_process:
@@ -77,18 +69,20 @@ def pretrain(config: Config) -> bool:
 
     def batches_from(start: int):  # type: ignore[no-untyped-def]  # DataLoader's own type says nothing of its batches
         sampler = StepSampler(
-            len(dataset),
+            dataset.lengths,
             config.batch_size,
             seed=config.seed,
             start=start,
             stop=config.steps,
+            weights=config.data.weights,
             accumulate=config.accumulate,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
         return pair_loader(dataset, sampler, config.data.workers, pin_memory=accelerator.device.type == "cuda")
 
-    logger.info("%d pairs of %d scenes in %s", len(dataset), len(dataset.scenes), store.root)
+    for part in dataset.parts:
+        logger.info("%d pairs of %d scenes in %s", len(part), len(part.scenes), part.store.root)
     settings = LoopSettings(
         steps=config.steps,
         accumulate=config.accumulate,
@@ -97,8 +91,38 @@ def pretrain(config: Config) -> bool:
         checkpoint_every=config.checkpoint_every,
         learning_rate=learning_rate,
     )
-    task = PretrainTask(config.loss, store.voxel_size)
+    task = PretrainTask(config.loss, dataset.voxel_size)
     return train(accelerator, model, optimizer, task, batches_from, run, settings)
+
+
+def training_pairs(config: Config) -> PairMixture:
+    """The pairs of ``data.store`` and ``data.more_stores``, as a run sees them.
+
+    Raises:
+        InputError: A store has no pair left, they do not fit each other, or a scene to hold out is in none of them.
+    """
+    stores = [SceneStore(Path(folder)) for folder in (config.data.store, *config.data.more_stores)]
+    elsewhere = {scene for store in stores[1:] for scene in store.scene_ids}
+    height, width = config.size
+    return PairMixture(
+        [
+            PairDataset(
+                store,
+                (height, width),
+                chunks=config.loss.method != Method.view,
+                augment=config.data.augment,
+                geometric=config.data.geometric,
+                # one that is nowhere goes to the first store, which refuses it by name
+                holdout=[
+                    scene
+                    for scene in config.data.holdout
+                    if scene in store.scene_ids or (store is stores[0] and scene not in elsewhere)
+                ],
+                min_overlap=config.data.min_overlap,
+            )
+            for store in stores
+        ]
+    )
 
 
 def initial_model(config: Config) -> TwoBranch:

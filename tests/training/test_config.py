@@ -66,3 +66,10 @@ def test_recipe_that_is_not_yaml(tmp_path):
 def test_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(InputError, match="not the folder of a run"):
         read_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("values", ["[1]", "[1,2,3]", "[1,0]"])
+def test_weights_are_one_for_each_store(values):
+    with pytest.raises(InputError, match=r"data.weights=.* one number above 0 for each store, and there are 2"):
+        load_config("demo", [*NEEDED, "data.more_stores=[other]", f"data.weights={values}"])
+    assert load_config("demo", [*NEEDED, "data.more_stores=[other]", "data.weights=[1,2]"]).data.weights == [1, 2]

@@ -1,12 +1,19 @@
+import itertools
 import pickle
+import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
-from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, collate, pair_loader
+from pri3d_zoo.training.config import load_config
+from pri3d_zoo.training.data.chunks import Surface
+from pri3d_zoo.training.data.dataset import PairDataset, PairMixture, StepSampler, collate, pair_loader
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
+from pri3d_zoo.training.geometry import frustum_box
+from pri3d_zoo.training.pretrain import training_pairs
 from pri3d_zoo.training.seeds import mix_seeds
 
 SIZE = (48, 64)
@@ -59,6 +66,44 @@ def test_chunk_is_the_voxels_in_the_box_of_the_frustum(tiny_store):
         assert len(found) == len(expected)
 
 
+def test_chunks_of_any_box_against_every_voxel(tiny_store):
+    scene = SceneStore(tiny_store).scene("box0")
+    cut, voxels, colors = Surface(scene).cut, scene.voxels, scene.voxel_colors
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(-2.6, 2.6, (200, 2, 3)).astype(np.float32)
+    boxes = [*np.sort(corners[:180], 1), *corners[180:]]  # some of them inside out, so empty
+    boxes += [np.float32([[-9] * 3, [9] * 3]), np.float32([[3] * 3, [9] * 3]), np.float32([[-9] * 3, [-3] * 3])]
+    boxes += [np.float32([(row + 0.5) * 0.1] * 2) for row in voxels[[0, 100, -1]]]  # a single centre
+    kept = []
+    for number, box in enumerate(boxes):
+        scaled = box / 0.1 - 0.5
+        inside = ((voxels >= scaled[0]) & (voxels <= scaled[1])).all(1)
+        found, found_colors = cut(torch.from_numpy(box), number)
+        assert found.dtype == torch.int32
+        assert (found[:, 0] == number).all()
+        assert np.array_equal(found[:, 1:].numpy(), voxels[inside])  # in the same order
+        assert np.array_equal(found_colors.numpy(), colors[inside])
+        kept.append(int(inside.sum()))
+    assert kept[200:203] == [len(voxels), 0, 0]
+    assert 0 in kept[:180]
+    assert len(set(kept)) > 30
+
+
+def test_pixels_without_a_reading_never_widen_a_chunk(tiny_store):
+    scene = SceneStore(tiny_store).scene("box1")
+    depth = torch.from_numpy(scene.depth(2))
+    camera = torch.from_numpy(scene.intrinsics[2]).float(), torch.from_numpy(scene.camera_to_world[2]).float()
+    whole, _ = Surface(scene).cut(frustum_box(depth, *camera), 0)
+    farthest = depth == depth.max()
+    depth[torch.rand(depth.shape, generator=torch.Generator().manual_seed(0)).lt(0.9) & ~farthest] = 0
+    assert torch.equal(Surface(scene).cut(frustum_box(depth, *camera), 0)[0], whole)
+    depth[farthest] = 0
+    box = frustum_box(depth, *camera)
+    assert (box[0] >= frustum_box(torch.from_numpy(scene.depth(2)), *camera)[0]).all()
+    assert len(Surface(scene).cut(box, 0)[0]) <= len(whole)
+    assert len(Surface(scene).cut(frustum_box(depth * 0, *camera), 0)[0]) == 0
+
+
 def test_collate_numbers_samples_consecutively(tiny_store):
     dataset = PairDataset(SceneStore(tiny_store), SIZE, chunks=True)
     one, two = dataset[0], dataset[8]
@@ -98,6 +143,38 @@ def test_augmentation_is_seeded_and_leaves_geometry_alone(tiny_store):
     assert torch.equal(first.voxels, plain[3].voxels)
 
 
+def test_geometric_augmentation_is_seeded_and_carries_camera_and_chunk(tiny_store):
+    store = SceneStore(tiny_store)
+    plain = PairDataset(store, SIZE, chunks=True)
+    augmented = PairDataset(store, SIZE, chunks=True, geometric=True)
+    assert equal(augmented[(3, 11)], augmented[(3, 11)])
+    mirrored = 0
+    for seed in range(20):
+        sample = augmented[(3, seed)]
+        assert sample.color.shape == (1, 2, 3, *SIZE)
+        assert sample.depth.shape == (1, 2, *SIZE)
+        assert torch.equal(sample.camera_to_world, plain[3].camera_to_world)
+        for view in range(2):
+            k = sample.intrinsics[0, view]
+            mirrored += int(k[0, 0] < 0)
+            assert 1 <= abs(k[0, 0]) / plain[3].intrinsics[0, view, 0, 0] <= 1 / 0.6 + 0.05
+            # a part of a view looks into a part of its chunk
+            chunks = [s.voxels[s.voxels[:, 0] == view].tolist() for s in (sample, plain[3])]
+            part, whole = ({tuple(row) for row in chunk} for chunk in chunks)
+            assert part <= whole
+            # each point still lies on a wall of the room, up to the half pixel by which a reading may be moved
+            depth, pose = sample.depth[0, view].double().numpy(), sample.camera_to_world[0, view].double().numpy()
+            v, u = np.mgrid[: SIZE[0], : SIZE[1]]
+            rays = np.stack(
+                ((u - k[0, 2].item()) / k[0, 0].item(), (v - k[1, 2].item()) / k[1, 1].item(), 0 * u + 1), -1
+            )
+            points = (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
+            off = np.abs(np.abs(points) - [2.0, 1.5, 2.0]).min(-1)
+            assert off.mean() < 0.01
+            assert np.quantile(off, 0.99) < 0.04
+    assert 8 < mirrored < 32
+
+
 def test_sampler_covers_each_epoch_once_and_depends_on_the_step_alone():
     def pairs(**kwargs):
         arguments = {"seed": 1, "start": 0, "stop": 5} | kwargs
@@ -116,6 +193,93 @@ def test_sampler_covers_each_epoch_once_and_depends_on_the_step_alone():
     assert len(StepSampler(10, 4, seed=0, start=2, stop=5, accumulate=2)) == 6
     with pytest.raises(InputError, match="batch_size=4 cannot be dealt evenly to 3 processes"):
         StepSampler(10, 4, seed=0, start=0, stop=1, processes=3)
+
+
+def indices(*arguments, **kwargs):
+    return [[index for index, _ in batch] for batch in StepSampler(*arguments, **({"seed": 1, "start": 0} | kwargs))]
+
+
+def test_several_stores_without_weights_are_one():
+    assert indices([4, 5, 1], 4, stop=9) == indices(10, 4, stop=9)
+    assert indices([10], 4, stop=9, weights=[0.3]) == indices(10, 4, stop=9)
+
+
+def test_weights_share_out_each_epoch_and_use_all_pairs_in_turn():
+    lengths, weights, epochs = [30, 10, 20], [1, 3, 2], 12
+    rows = sum(indices(lengths, 5, stop=12 * epochs, weights=weights), [])
+    stores = np.digitize(rows, [30, 40])
+    for epoch in range(epochs):
+        assert np.bincount(stores[60 * epoch : 60 * epoch + 60]).tolist() == [10, 30, 20]
+    # every store goes round its pairs: at the end of an epoch none was seen more than once more than another
+    for end in (60, 120, 60 * epochs):
+        seen = Counter(rows[:end])
+        for first, last in ((0, 30), (30, 40), (40, 60)):
+            counts = [seen[index] for index in range(first, last)]
+            assert max(counts) - min(counts) <= 1
+    assert Counter(rows) == {index: 4 if index < 30 else 36 if index < 40 else 12 for index in range(60)}
+    # and they are mixed: the stores do not come one after the other
+    assert len(list(itertools.groupby(stores[:60].tolist()))) > 20
+    assert rows[:60] != rows[60:120]
+
+
+def test_a_mixture_is_a_function_of_seed_and_step_and_is_dealt_without_overlap():
+    arguments = {"weights": [1, 3], "stop": 20}
+    whole = indices([17, 6], 4, **arguments)
+    assert indices([17, 6], 4, start=13, **arguments) == whole[13:]
+    assert indices([17, 6], 4, seed=2, **arguments) != whole
+    halves = [indices([17, 6], 4, processes=2, process=p, **arguments) for p in range(2)]
+    assert [a + b for a, b in zip(*halves, strict=True)] == whole
+
+
+def test_weights_that_do_not_fit():
+    for weights, words in (([1], "2 positive numbers"), ([1, 0], "2 positive"), ([1, 1e-9], "too small")):
+        with pytest.raises(InputError, match=rf"data.weights=.*{words}"):
+            StepSampler([5, 5], 1, seed=0, start=0, stop=1, weights=weights)
+
+
+@pytest.fixture
+def attic(tiny_store, tmp_path):
+    """A store of one scene, the second of the tiny store under another name."""
+    shutil.copy(tiny_store / "box1.pri3d.zip", tmp_path / "attic.pri3d.zip")
+    return tmp_path
+
+
+def test_a_mixture_holds_the_pairs_of_its_stores(tiny_store, attic):
+    config = load_config("demo", ["run=r", f"data.store={tiny_store}", f"data.more_stores=[{attic}]", "size=[48,64]"])
+    mixture = training_pairs(config)
+    assert (mixture.lengths, len(mixture), mixture.voxel_size) == ([10, 5], 15, 0.1)
+    first, second = mixture.parts
+    for index in range(15):
+        expected = first[index] if index < 10 else second[index - 10]
+        assert equal(mixture[index, 3], expected)
+    config.data.holdout = ["box0", "attic"]
+    with pytest.raises(InputError, match=rf"{attic} has no pair in the scenes \(none\)"):
+        training_pairs(config)
+    config.data.holdout = ["box0"]
+    assert [part.scenes for part in training_pairs(config).parts] == [["box1"], ["attic"]]
+    config.data.holdout = ["cellar"]
+    with pytest.raises(InputError, match="no scene 'cellar'"):
+        training_pairs(config)
+    config.data.holdout, config.data.geometric = [], True
+    assert all(part.geometric for part in training_pairs(config).parts)
+
+
+def test_a_mixture_goes_through_the_loader(tiny_store, attic):
+    parts = [PairDataset(SceneStore(root), SIZE, chunks=True) for root in (tiny_store, attic)]
+    mixture = PairMixture(parts)
+    batches = []
+    for workers in (0, 2):
+        sampler = StepSampler(mixture.lengths, 4, seed=0, start=0, stop=4, weights=[1, 1])
+        batches.append(list(pair_loader(mixture, sampler, workers, pin_memory=False)))
+    assert all(equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+def test_stores_of_different_voxels_do_not_mix_where_there_are_chunks(tiny_store, attic):
+    other = SceneStore(attic)
+    other.voxel_size = 0.05
+    with pytest.raises(InputError, match=r"0\.05 m.*0\.1 m; prepare them alike, or use loss.method=view"):
+        PairMixture([PairDataset(store, SIZE, chunks=True) for store in (SceneStore(tiny_store), other)])
+    PairMixture([PairDataset(store, SIZE, chunks=False) for store in (SceneStore(tiny_store), other)])
 
 
 def test_loader_is_the_same_for_any_number_of_workers(tiny_store):

@@ -3,8 +3,12 @@
 import io
 import json
 import multiprocessing
+import os
 import pickle
+import shutil
+import sys
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -267,6 +271,61 @@ def test_threads_read_side_by_side(tmp_path: Path) -> None:
 
 def test_a_pickle_carries_no_arrays(tmp_path: Path) -> None:
     scene = Scene(write(tmp_path, "den"))
-    assert scene.voxels is scene.voxels
+    assert scene.pairs is scene.pairs
     assert len(pickle.dumps(scene)) < 500
     assert np.array_equal(pickle.loads(pickle.dumps(scene)).voxels, scene.voxels)
+
+
+@pytest.fixture(scope="module")
+def watch() -> Iterator[list[tuple[object, ...]]]:
+    """What the interpreter asks the system to open or change while the list's first entry is there."""
+    events: list[tuple[object, ...]] = []
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if events and event.partition(".")[0] in {"open", "os", "shutil"}:
+            events.append((event, *arguments))
+
+    sys.addaudithook(note)  # can never be taken away, so it sleeps while the list is empty
+    yield events
+    events.clear()
+
+
+def test_reads_from_storage_that_cannot_be_written(tmp_path: Path, watch: list[tuple[object, ...]]) -> None:
+    write(tmp_path / "made", "den")
+    root = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "made", root)  # nothing in it knows where it was
+    for path in (*root.iterdir(), root):
+        path.chmod(0o555)
+    before = {path.name: path.stat().st_mtime_ns for path in (root, *root.iterdir())}
+    watch.append(("begin",))
+    store = SceneStore(root)
+    scene = store.scene("den")
+    scene.verify()
+    for index in range(5):
+        scene.color(index), scene.depth(index), scene.semantic(index), scene.instance(index)
+    sizes = len(scene.voxels), len(scene.voxel_colors), len(scene.pairs), len(scene.overlaps)
+    noted = watch[1:]
+    watch.clear()
+    assert sizes == (3, 3, 2, 2)
+    # whoever runs this may be root, whom no permission stops: so nothing may have been tried
+    opened = [event for event in noted if event[0] == "open" and str(root) in str(event[1])]
+    assert len(opened) > 20
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+    assert not [event for event in opened if event[3] & writing]  # type: ignore[operator]
+    assert {event[0] for event in noted} <= {"open", "os.scandir", "os.listdir", "os.fwalk"}
+    assert {path.name: path.stat().st_mtime_ns for path in (root, *root.iterdir())} == before
+
+
+def test_voxels_out_of_order_are_refused(tmp_path: Path) -> None:
+    with SceneWriter(tmp_path, "den") as writer:
+        writer.add_frame(frame(0))
+        writer.finish(
+            pairs=np.empty((0, 2), np.int32),
+            overlaps=np.empty(0, np.float32),
+            voxels=np.array([[1, 2, 3], [0, 5, 6]], np.int32),
+            voxel_colors=np.zeros((2, 3), np.uint8),
+            voxel_size=0.02,
+            manifest={},
+        )
+    with pytest.raises(InputError, match=r"den.pri3d.zip.*voxels are not sorted.*run prepare again"):
+        SceneStore(tmp_path).scene("den").voxels  # noqa: B018

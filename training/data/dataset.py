@@ -1,4 +1,4 @@
-"""From a store to batches: pairs of frames and the 3D chunks that they look into.
+"""From stores to batches: pairs of frames and the 3D chunks that they look into.
 
 The order of the data is a pure function of (seed, step), so a run that is stopped goes on with the very batches that
 it would have seen; nothing about the order is ever saved.
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms.v2 import functional as TF
 
 from ..errors import InputError
-from ..geometry import frustum_box, scale_intrinsics
+from ..geometry import frustum_box
 from ..seeds import mix_seeds
-from .augment import photometric
+from .augment import Window, crop_and_resize, mirror, photometric, random_window
+from .chunks import surface
 from .store import Scene, SceneStore
 
 
@@ -28,7 +28,7 @@ class PairBatch:
     Args:
         color: (B, 2, 3, H, W) uint8.
         depth: (B, 2, H, W) float32, metres, 0 = no reading.
-        intrinsics: (B, 2, 3, 3) float32.
+        intrinsics: (B, 2, 3, 3) float32; the focal length along u is negative where a view is mirrored.
         camera_to_world: (B, 2, 4, 4) float32.
         voxels: (M, 4) int32, (sample, x, y, z), the chunks of all frames; empty where only views are contrasted.
         voxel_colors: (M, 3) uint8.
@@ -64,6 +64,7 @@ class PairDataset(Dataset[PairBatch]):
         size: (height, width) of the images; those of the store are resized where they differ.
         chunks: Whether to cut the 3D chunk of each frame.
         augment: Whether to change the colours of the images.
+        geometric: Whether to crop, scale and mirror the images, each by itself; the cameras follow, and the chunks.
         holdout: Scenes to leave out.
         only: If not empty, the scenes to take.
         min_overlap: Pairs that share less of their points are left out.
@@ -79,6 +80,7 @@ class PairDataset(Dataset[PairBatch]):
         *,
         chunks: bool,
         augment: bool = False,
+        geometric: bool = False,
         holdout: Sequence[str] = (),
         only: Sequence[str] = (),
         min_overlap: float = 0.0,
@@ -88,7 +90,7 @@ class PairDataset(Dataset[PairBatch]):
                 raise InputError(f"there is no scene '{name}' in {store.root}; there are {', '.join(store.scene_ids)}")
         self.scenes = [name for name in only or store.scene_ids if name not in holdout]
         self.store, self.size, self.chunks = store, size, chunks
-        self.photometric = photometric() if augment else None
+        self.photometric, self.geometric = photometric() if augment else None, geometric
         self.pairs = [scene.pairs[scene.overlaps >= min_overlap] for scene in map(store.scene, self.scenes)]
         self.ends = np.cumsum([len(pairs) for pairs in self.pairs])
         if not self.scenes or self.ends[-1] == 0:
@@ -105,10 +107,13 @@ class PairDataset(Dataset[PairBatch]):
         scene = self.store.scene(self.scenes[position])
         pair = self.pairs[position][index - (self.ends[position - 1] if position else 0)]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds devices too, which takes 0.3 ms
             views = [self._view(scene, int(frame)) for frame in pair]
         color, depth, intrinsics, pose = (torch.stack(parts)[None] for parts in zip(*views, strict=True))
-        chunks = [self._chunk(scene, *views[v][1:], v) for v in range(2)] if self.chunks else []
+        chunks = []
+        if self.chunks:
+            boxes = frustum_box(depth[0], intrinsics[0], pose[0])
+            chunks = [surface(scene).cut(box, sample) for sample, box in enumerate(boxes)]
         voxels = torch.cat([c[0] for c in chunks]) if chunks else torch.empty(0, 4, dtype=torch.int32)
         colors = torch.cat([c[1] for c in chunks]) if chunks else torch.empty(0, 3, dtype=torch.uint8)
         return PairBatch(color, depth, intrinsics, pose, voxels, colors)
@@ -117,27 +122,53 @@ class PairDataset(Dataset[PairBatch]):
         color = torch.from_numpy(scene.color(frame)).permute(2, 0, 1).contiguous()
         depth = torch.from_numpy(scene.depth(frame))
         intrinsics = torch.from_numpy(scene.intrinsics[frame])
-        if scene.size != self.size:
-            color = TF.resize(color, list(self.size), antialias=True)
-            depth = torch.nn.functional.interpolate(depth[None, None], self.size, mode="nearest-exact")[0, 0]
-            intrinsics = scale_intrinsics(intrinsics, scene.size, self.size)
+        window = random_window(scene.size) if self.geometric else Window(0, 0, *scene.size)
+        color, depth, intrinsics = crop_and_resize(color, depth, intrinsics, window, self.size)
+        if self.geometric and torch.rand(()) < 0.5:
+            color, depth, intrinsics = mirror(color, depth, intrinsics)
         if self.photometric is not None:
             color = self.photometric(color)
         return color, depth, intrinsics.float(), torch.from_numpy(scene.camera_to_world[frame]).float()
 
-    @staticmethod
-    def _chunk(scene: Scene, depth: Tensor, intrinsics: Tensor, pose: Tensor, sample: int) -> tuple[Tensor, Tensor]:
-        box = frustum_box(depth, intrinsics, pose).numpy() / scene.voxel_size - 0.5  # where voxel centres may lie
-        keep = ((scene.voxels >= box[0]) & (scene.voxels <= box[1])).all(1)
-        voxels = torch.from_numpy(scene.voxels[keep])
-        return torch.nn.functional.pad(voxels, (1, 0), value=sample), torch.from_numpy(scene.voxel_colors[keep])
+
+class PairMixture(Dataset[PairBatch]):
+    """The pairs of several stores, one after the other; ``StepSampler`` draws from them by ``lengths``.
+
+    Args:
+        parts: The pairs of each store.
+
+    Raises:
+        InputError: Chunks of different voxel sizes, which one network cannot tell apart.
+    """
+
+    def __init__(self, parts: Sequence[PairDataset]) -> None:
+        self.parts = list(parts)
+        self.lengths = [len(part) for part in parts]
+        self.starts = np.cumsum([0, *self.lengths])
+        self.voxel_size = parts[0].store.voxel_size
+        for part in parts:
+            if part.chunks and part.store.voxel_size != self.voxel_size:
+                raise InputError(
+                    f"{part.store.root} has voxels of {part.store.voxel_size} m, {parts[0].store.root} of "
+                    f"{self.voxel_size} m; prepare them alike, or use loss.method=view"
+                )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, key: tuple[int, int]) -> PairBatch:
+        """Pair and seed of its augmentation as ``(index, seed)``."""
+        index, seed = key
+        part = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.parts[part][index - int(self.starts[part]), seed]
 
 
 def collate(samples: list[PairBatch]) -> PairBatch:
     """One batch of several; the sample numbers of their voxels are made consecutive."""
-    voxels = [s.voxels + s.voxels.new_tensor([2 * i, 0, 0, 0]) for i, s in enumerate(samples)]
-    joined = {f.name: torch.cat([getattr(s, f.name) for s in samples]) for f in fields(PairBatch)}
-    return PairBatch(**(joined | {"voxels": torch.cat(voxels)}))
+    batch = PairBatch(**{f.name: torch.cat([getattr(s, f.name) for s in samples]) for f in fields(PairBatch)})
+    for number, voxels in enumerate(batch.voxels.split([len(s.voxels) for s in samples])):
+        voxels[:, 0] += 2 * number  # in the batch itself: chunks are most of its bytes
+    return batch
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -145,16 +176,34 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
     Each epoch is a permutation of all pairs drawn from (seed, epoch). The pairs of a step are dealt to its
     ``accumulate`` parts and, within a part, to the processes in turn, without overlap.
+
+    Of several stores with ``weights``, an epoch, as long as all pairs together, takes the share of each; the pairs of a
+    store are all used before one of them comes again, in this epoch or in the next ones.
+
+    Args:
+        lengths: Pairs of the store, or of each store.
+        batch_size: Pairs a step, over all processes.
+        seed: Of the run.
+        start: The first step.
+        stop: The step after the last.
+        weights: Of the stores, of any sum; none: an epoch is all pairs of all, as in the authors' mixture.
+        accumulate: Parts of a step.
+        process: The number of this process.
+        processes: How many there are.
+
+    Raises:
+        InputError: The batch cannot be dealt evenly, or the weights do not fit.
     """
 
     def __init__(
         self,
-        length: int,
+        lengths: int | Sequence[int],
         batch_size: int,
         *,
         seed: int,
         start: int,
         stop: int,
+        weights: Sequence[float] = (),
         accumulate: int = 1,
         process: int = 0,
         processes: int = 1,
@@ -163,9 +212,11 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             raise InputError(
                 f"batch_size={batch_size} cannot be dealt evenly to {processes} processes x accumulate={accumulate}"
             )
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.lengths = [lengths] if isinstance(lengths, int) else list(lengths)
+        self.length, self.batch_size, self.seed = sum(self.lengths), batch_size, seed
         self.start, self.stop, self.accumulate = start, stop, accumulate
         self.process, self.processes = process, processes
+        self.shares = _whole_shares(self.length, weights or self.lengths, len(self.lengths))
 
     def __len__(self) -> int:
         return (self.stop - self.start) * self.accumulate
@@ -180,13 +231,49 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
                 for position in range(first, first + part):
                     if position // self.length != epoch:
                         epoch = position // self.length
-                        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch))
-                        order = torch.randperm(self.length, generator=generator)
+                        order = self._epoch(epoch)
                     batch.append((int(order[position % self.length]), mix_seeds(self.seed, epoch, position)))
                 yield batch
 
+    def _epoch(self, epoch: int) -> Tensor:
+        """Indices of the pairs of an epoch, in the order of their use."""
+        starts = np.cumsum([0, *self.lengths[:-1]])
+        pairs = torch.cat([start + self._turn(store, epoch) for store, start in enumerate(starts.tolist())])
+        return pairs[_permutation(self.length, self.seed, epoch)]
 
-def pair_loader(dataset: PairDataset, sampler: StepSampler, workers: int, pin_memory: bool) -> DataLoader[PairBatch]:
+    def _turn(self, store: int, epoch: int) -> Tensor:
+        """The pairs of one store that are due in an epoch: the next ones of an endless row of permutations."""
+        length, share = self.lengths[store], self.shares[store]
+        first, last = epoch * share, (epoch + 1) * share
+        pieces = []
+        for turn in range(first // length, -(-last // length)):
+            begin, end = max(first - turn * length, 0), min(last - turn * length, length)
+            # a whole turn needs no order of its own, as the epoch is shuffled
+            whole = end - begin == length
+            pairs = torch.arange(length) if whole else _permutation(length, self.seed, store, turn)
+            pieces.append(pairs[begin:end])
+        return torch.cat(pieces)
+
+
+def _permutation(length: int, *seeds: int) -> Tensor:
+    return torch.randperm(length, generator=torch.Generator().manual_seed(mix_seeds(*seeds)))
+
+
+def _whole_shares(total: int, weights: Sequence[float], stores: int) -> list[int]:
+    """``total`` divided by the weights into whole numbers, the largest remainders rounded up."""
+    if len(weights) != stores or min(weights) <= 0:
+        raise InputError(f"data.weights={list(weights)}: it must hold {stores} positive numbers, one for each store")
+    exact = np.array(weights, np.float64) * (total / sum(weights))
+    shares = np.floor(exact).astype(int)
+    shares[np.argsort(shares - exact, kind="stable")[: total - shares.sum()]] += 1
+    if not shares.all():
+        raise InputError(f"data.weights={list(weights)}: the least is too small to draw one of {total} pairs by it")
+    return [int(share) for share in shares]
+
+
+def pair_loader(
+    dataset: PairDataset | PairMixture, sampler: StepSampler, workers: int, pin_memory: bool
+) -> DataLoader[PairBatch]:
     """A loader of PairBatch in the order of the sampler, the same for any number of workers."""
     return DataLoader(
         dataset,
