@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -42,27 +42,46 @@ def render(
 
 @app.command()
 def prepare(
-    source: Annotated[str, typer.Argument(help="folder or synthrooms.")],
+    source: Annotated[str, typer.Argument(help="folder, synthrooms, scannet, ...; a wrong name lists them all.")],
     root: Annotated[str, typer.Argument(help="Folder of the dataset; for synthrooms a range of seeds, as 0:24.")],
     store: Annotated[Path, typer.Argument(help="Folder to write the prepared scenes to.")],
     size: Size = (240, 320),
     voxel_size: Annotated[float, typer.Option(help="Metres.", min=0.001)] = 0.02,
     frames: Annotated[int | None, typer.Option(help="At most so many frames a scene, evenly spread.", min=1)] = None,
+    split: Annotated[str | None, typer.Option(help="Only the scenes of the dataset's list: train, val, test.")] = None,
+    scenes: Annotated[Path | None, typer.Option(help="Only the scenes that this file names, one a line.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Every so many-th frame; by default 25 of video.", min=1)] = None,
     workers: Workers = CORES,
+    pairs: Annotated[
+        str, typer.Option(help="What overlap means: paper (2 cm, over the total) or authors (5 cm voxels, 7.5 cm).")
+    ] = "paper",
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on the Dask cluster of this scheduler, as tcp://host:8786; "
+            "its workers must find ROOT and STORE under the same absolute paths.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure a few frames, say what all would take, and write nothing.")
+    ] = False,
 ) -> None:
     """Read a dataset, mine its pairs, voxelise its surfaces, and write the store that training reads."""
+    from .data.dry_run import dry_run as run_dry
     from .data.prepare import prepare as run_prepare
-    from .data.sources import open_source
+    from .data.sources import default_stride, open_source
 
-    report = run_prepare(
-        open_source(source, root, frames=frames, size=size),
-        store,
-        size=size,
-        voxel_size=voxel_size,
-        workers=workers,
-        # not the root: more rooms, or a dataset that was moved, leave the scenes that are there as they are
-        arguments={"source": source, "frames": frames},
-    )
+    if dask is not None and Path(root).exists():
+        root = str(Path(root).absolute())  # workers have another working directory
+    opened = open_source(source, root, frames=frames, size=size, split=split, scenes=scenes, stride=stride)
+    # not the root or the scenes: more of them, or a dataset that was moved, leave those that are there as they are
+    arguments = {"source": source, "frames": frames, "stride": stride or default_stride(source)}
+    settings: dict[str, Any] = {"size": size, "voxel_size": voxel_size, "pairs": pairs, "arguments": arguments}
+    if dry_run:
+        console.print(str(run_dry(opened, store, workers=workers, **settings)), soft_wrap=True)
+        return
+    report = run_prepare(opened, store, workers=workers, dask=dask, **settings)
     console.print(str(report), soft_wrap=True)
     if report.failed:
         raise InputError(f"{len(report.failed)} scenes could not be prepared; mend them and run the command again")

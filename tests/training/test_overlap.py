@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from pri3d_zoo.training.data import overlap, overlap_voxels
 from pri3d_zoo.training.data.overlap import mine_pairs
+from pri3d_zoo.training.data.overlap_voxels import mine_voxel_pairs
 
 
 def read_scene(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,13 +21,19 @@ def read_scene(folder: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return depth, np.repeat(np.loadtxt(folder / "intrinsics.txt")[None], number, 0), poses
 
 
-def brute_force(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray, radius: float = 0.02) -> np.ndarray:
-    """The paper's criterion, word by word: overlap (N, N)."""
+def read_clouds(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> list[np.ndarray]:
+    """The points of each frame, world."""
     clouds = []
     for image, camera, pose in zip(depth, intrinsics, poses, strict=True):
         v, u = np.nonzero(image)
         rays = np.stack((u, v, np.ones_like(u)), -1) @ np.linalg.inv(camera).T
         clouds.append(rays * image[v, u, None] @ pose[:3, :3].T + pose[:3, 3])
+    return clouds
+
+
+def brute_force(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray, radius: float = 0.02) -> np.ndarray:
+    """The paper's criterion, word by word: overlap (N, N)."""
+    clouds = read_clouds(depth, intrinsics, poses)
     trees = [cKDTree(cloud) for cloud in clouds]
     overlap = np.zeros((len(clouds), len(clouds)))
     for i, first in enumerate(clouds):
@@ -137,3 +145,71 @@ def test_points_very_near_the_camera() -> None:
     depth, intrinsics, poses = wall(0.0)
     depth[:] = 0.05
     assert mine_pairs(depth, intrinsics, poses)[1][0] == 1
+
+
+def authors_procedure(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """The authors' criterion, step by step: average in voxels of 5 cm, search within 7.5 cm, take the larger share."""
+    averages = []
+    for cloud in read_clouds(depth, intrinsics, poses):
+        voxels = np.floor((cloud - (cloud.min(0) - 0.025)) / 0.05).astype(int)
+        _, group = np.unique(voxels, axis=0, return_inverse=True)
+        sums = np.zeros((group.max() + 1, 4))
+        np.add.at(sums, group.ravel(), np.column_stack((cloud, np.ones(len(cloud)))))
+        averages.append(sums[:, :3] / sums[:, 3:])
+    trees = [cKDTree(cloud) for cloud in averages]
+    share = np.array(
+        [[np.isfinite(tree.query(cloud, distance_upper_bound=0.075)[0]).mean() for tree in trees] for cloud in averages]
+    )
+    return np.triu(np.maximum(share, share.T), 1)
+
+
+def check_against_authors(scene: Path, number: int) -> None:
+    depth, intrinsics, poses = read_scene(scene, number)
+    truth = authors_procedure(depth, intrinsics, poses)
+    pairs, overlaps = mine_voxel_pairs(depth, intrinsics, poses)
+    assert np.abs(overlaps - truth[pairs[:, 0], pairs[:, 1]]).max() < 0.01
+    found, wanted = set(map(tuple, pairs.tolist())), set(zip(*np.nonzero(truth >= 0.3), strict=True))
+    assert len(wanted) > 0
+    assert 2 * len(found & wanted) / (len(found) + len(wanted)) >= 0.99
+
+
+def test_real_frames_agree_with_the_authors_procedure(real_data: Path) -> None:
+    check_against_authors(real_data / "rgbd" / "7scenes_redkitchen", 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["7scenes_redkitchen", "sun3d_frag1", "sun3d_frag2", "tum_fr1_rpy"])
+def test_many_real_frames_agree_with_the_authors_procedure(real_data: Path, name: str) -> None:
+    check_against_authors(real_data / "rgbd" / name, 40)
+
+
+def test_blocks_of_frames_change_nothing(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = read_scene(real_data / "rgbd" / "7scenes_redkitchen", 9)
+    pairs, overlaps = mine_pairs(*frames)
+    voxel_pairs, voxel_overlaps = mine_voxel_pairs(*frames)
+    monkeypatch.setattr(overlap, "FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr(overlap_voxels, "POINTS_AT_ONCE", 12_000)
+    again, overlaps_again = mine_pairs(*frames)
+    assert np.array_equal(pairs, again)
+    assert np.array_equal(overlaps, overlaps_again)
+    again, overlaps_again = mine_voxel_pairs(*frames)
+    assert np.array_equal(voxel_pairs, again)
+    assert np.abs(voxel_overlaps - overlaps_again).max() < 0.005  # its cells hold the points of two blocks at a time
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_the_authors_take_the_larger_direction(shift: float) -> None:
+    depth, intrinsics, poses = wall(shift)
+    depth[1, :, 32:] = 0  # half of frame 1: all of it is seen by frame 0 where that is not moved
+    pairs, overlaps = mine_voxel_pairs(depth, intrinsics, poses)
+    assert pairs.tolist() == [[0, 1]]
+    assert overlaps[0] == pytest.approx(1, abs=0.01)
+    assert mine_voxel_pairs(depth, intrinsics, poses, min_overlap=1.1)[0].shape == (0, 2)
+
+
+def test_the_authors_with_frames_without_readings() -> None:
+    depth, intrinsics, poses = wall(0.0)
+    depth[1] = 0
+    assert mine_voxel_pairs(depth, intrinsics, poses)[0].shape == (0, 2)
+    assert mine_voxel_pairs(0 * depth, intrinsics, poses)[0].shape == (0, 2)
+    assert mine_voxel_pairs(depth[:0], intrinsics[:0], poses[:0])[0].shape == (0, 2)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pri3d_zoo.training.data.dry_run import dry_run
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
 from pri3d_zoo.training.data.prepare import PrepareReport, prepare, resize_frame
 from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
@@ -103,7 +104,15 @@ def test_what_a_store_holds(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert (report.pairs, report.voxels, report.failed) == (pairs, voxels, {})
     assert "6 frames (1 skipped)" in str(report)
     summary = json.loads((tmp_path / "manifest.json").read_text())
-    assert summary["scenes"]["a"] == {"frames": 3, "skipped": 1, "pairs": len(scene.pairs), "voxels": len(scene.voxels)}
+    histogram = scene.manifest["overlap_histogram"]["pairs"]
+    assert sum(histogram) == len(scene.pairs) == 1
+    assert summary["scenes"]["a"] == {
+        "frames": 3,
+        "skipped": 1,
+        "pairs": len(scene.pairs),
+        "voxels": len(scene.voxels),
+        "overlap_histogram": histogram,
+    }
 
 
 def test_the_surface_of_the_source_is_taken_where_there_is_one(tmp_path: Path) -> None:
@@ -210,6 +219,40 @@ def test_other_arguments_redo_a_scene(rooms: Path, tmp_path: Path) -> None:
     assert run(FolderSource(rooms), store, frames=None, pair=(1, 2)).untouched == 4
     assert run(FolderSource(rooms, frames=2), store, frames=2).prepared == 4
     assert {len(SceneStore(store).scene(scene).frame_ids) for scene in FolderSource(rooms).scene_ids()} == {2}
+
+
+def test_pairs_as_the_authors_mine_them(rooms: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(FolderSource(rooms), store)
+    settings: dict[str, Any] = {"size": SIZE, "voxel_size": 0.05, "workers": 1, "arguments": {}}
+    assert prepare(FolderSource(rooms), store, pairs="authors", **settings).prepared == 4
+    scene = SceneStore(store).scene("room0")
+    assert (scene.manifest["arguments"]["pairs"], scene.manifest["arguments"]["radius"]) == ("authors", 1.5 * 0.05)
+    assert len(scene.pairs) == 6
+    assert prepare(FolderSource(rooms), store, pairs="authors", **settings).untouched == 4
+    with pytest.raises(InputError, match="paper or authors, not 'best'"):
+        prepare(FolderSource(rooms), store, pairs="best", **settings)
+
+
+def test_stores_from_before_there_was_a_choice_of_pairs_stay(tmp_path: Path) -> None:
+    run(Walls({"a": [wall_frame(0)]}), tmp_path)
+    wanted = {"size": list(SIZE), "voxel_size": 0.05, "radius": 0.02, "min_overlap": 0.3}
+    assert SceneStore(tmp_path).scene("a").manifest["arguments"] == wanted
+
+
+def test_a_dry_run_measures_and_writes_nothing(rooms: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    estimate = dry_run(FolderSource(rooms), store, size=SIZE, voxel_size=0.05, workers=2, arguments={})
+    assert not store.exists()
+    assert (estimate.scenes, estimate.present, estimate.sampled, estimate.frames) == (4, 0, "room2", 6)
+    assert estimate.seconds > 0
+    run(FolderSource(rooms), store)
+    assert estimate.bytes == pytest.approx((store / "room2.pri3d.zip").stat().st_size, rel=0.1)
+    assert "4 scenes, 0 of them in the store; room2 has 6 frames" in str(estimate)
+    before = contents(store)
+    again = dry_run(FolderSource(rooms), store, size=SIZE, voxel_size=0.05, workers=2, arguments={})
+    assert again.present == 4
+    assert contents(store) == before
 
 
 def test_scenes_of_other_sources_stay(rooms: Path, tmp_path: Path) -> None:

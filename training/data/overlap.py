@@ -11,7 +11,13 @@ of every pixel of every pair. Here
   a tree.
 
 Everything else is exact, so the result agrees with brute force within 0.01.
+
+Frames are compared block by block and read again for each, so memory grows with the pairs found, not with the frames.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,10 +36,19 @@ QUERIES = 5000  # a frame
 # the rows and columns of sensor and room
 LATTICES = ((1, 0), (2, 1), (5, 2), (10, 3), (13, 5), (17, 4), (26, 5), (37, 6), (50, 7))
 QUERIES_AT_ONCE = 100_000  # working memory that stays in a core's cache
+FRAMES_AT_ONCE = 200  # of each of the two blocks that are compared; 0.7 MB a frame
+
+
+class Images(Protocol):
+    """Depth images (H, W) by number, held in memory as one array (N, H, W) or read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.float32]: ...
 
 
 def mine_pairs(
-    depth: NDArray[np.float32],
+    depth: Images,
     intrinsics: NDArray[np.float64],
     camera_to_world: NDArray[np.float64],
     *,
@@ -43,7 +58,7 @@ def mine_pairs(
     """All pairs of frames that overlap enough, and by how much. Deterministic.
 
     Args:
-        depth: (N, H, W), metres, 0 = no reading.
+        depth: N images (H, W), metres, 0 = no reading.
         intrinsics: (N, 3, 3), pixels.
         camera_to_world: (N, 4, 4).
         radius: Metres; points this near to each other correspond.
@@ -52,32 +67,120 @@ def mine_pairs(
     Returns:
         (P, 2) frame indices i < j in rising order, and (P,) the share of corresponding points, in [0, 1].
     """
-    if len(depth) < 2:
-        return np.zeros((0, 2), np.int32), np.zeros(0, np.float32)
-    images = torch.as_tensor(depth)
     cameras = torch.as_tensor(intrinsics, dtype=torch.float64)
     poses = torch.as_tensor(camera_to_world, dtype=torch.float64)
-    lattice = _lattice((images.shape[1], images.shape[2]))
-    points, queries = _query_points(images, cameras, lattice)
-    bound = _upper_bound(images, cameras, poses, lattice, CELL * radius)
+    pairs, overlaps = [], []
+    first = second = None
+    for rows, columns in block_pairs(len(depth), FRAMES_AT_ONCE):
+        if first is None or first.frames != rows:
+            first = _Block.read(depth, cameras, poses, rows, CELL * radius)
+        second = first if columns == rows else _Block.read(depth, cameras, poses, columns, CELL * radius)
+        overlap = _overlap(depth, cameras, poses, first, second, radius, min_overlap)
+        i, j = np.nonzero(overlap >= max(min_overlap, 0))
+        pairs.append(np.stack((rows.start + i, columns.start + j), -1).astype(np.int32))
+        overlaps.append(overlap[i, j].astype(np.float32))
+    return sorted_pairs(pairs, overlaps)
+
+
+def block_pairs(frames: int, block: int) -> Iterator[tuple[range, range]]:
+    """Every two blocks of so many frames, each block with itself first and then with those behind it."""
+    blocks = [range(start, min(start + block, frames)) for start in range(0, frames, block)]
+    return ((first, second) for number, first in enumerate(blocks) for second in blocks[number:])
+
+
+def sorted_pairs(
+    pairs: list[NDArray[np.int32]], overlaps: list[NDArray[np.float32]]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Pairs of several blocks as one array (P, 2) in rising order, and their overlaps (P,)."""
+    joined = np.concatenate([np.zeros((0, 2), np.int32), *pairs])
+    values = np.concatenate([np.zeros(0, np.float32), *overlaps])
+    order = np.lexsort((joined[:, 1], joined[:, 0]))
+    return joined[order], values[order]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What is held of consecutive frames while they are compared.
+
+    Args:
+        frames: Their numbers.
+        points: (B, 3, Q), camera space, of the lattice's pixels, those with a reading first.
+        queries: (B,), how many of them have one.
+        valid: (B,), pixels with a reading.
+        occupied: For each frame the coarse cells that its points lie in, as unique keys.
+        asked: For each frame the cells of its queries, as keys.
+    """
+
+    frames: range
+    points: Tensor
+    queries: Tensor
+    valid: NDArray[np.float64]
+    occupied: list[Tensor]
+    asked: list[Tensor]
+
+    @classmethod
+    def read(cls, depth: Images, cameras: Tensor, poses: Tensor, frames: range, cell: float) -> "_Block":
+        occupied, asked, points, queries, valid = [], [], [], [], []
+        for index in frames:
+            image = torch.as_tensor(depth[index])
+            lattice = _lattice((image.shape[0], image.shape[1]))
+            keys = pack_keys(quantize(depth_to_world(image, cameras[index], poses[index]), cell))
+            has_reading = (image > 0).flatten()
+            occupied.append(torch.unique(keys[has_reading]))
+            asked.append(keys[lattice][has_reading[lattice]])
+            order = lattice[(~has_reading[lattice]).sort(stable=True).indices]
+            pixels = pixel_grid((image.shape[0], image.shape[1]))[order]
+            points.append(unproject(pixels, image.flatten()[order], cameras[index].float()).T)
+            queries.append(len(asked[-1]))
+            valid.append(int(has_reading.sum()))
+        most = max(queries)
+        return cls(
+            frames,
+            torch.stack([part[:, :most] for part in points]).contiguous(),
+            torch.tensor(queries),
+            np.array(valid, np.float64),
+            occupied,
+            asked,
+        )
+
+
+def _overlap(
+    depth: Images, cameras: Tensor, poses: Tensor, first: _Block, second: _Block, radius: float, min_overlap: float
+) -> NDArray[np.float64]:
+    """Overlap of each frame of the first block with each later one of the second; -1 where it cannot be enough."""
+    bound = _upper_bound(first, second)
     possible = (bound > 0) & (bound >= min_overlap)
+    forward = _corresponding(depth, cameras, poses, first, second.frames, possible, radius)
+    backward = (
+        forward if second is first else _corresponding(depth, cameras, poses, second, first.frames, possible.T, radius)
+    )
+    total = np.maximum(first.valid[:, None] + second.valid[None], 1)
+    if second is first:
+        possible = np.triu(possible, 1)
+    return np.where(possible, (forward + backward.T) / total, -1)
 
-    share = np.zeros((len(images), len(images)))  # of row's points that have one of column's nearby
-    for target in range(len(images)):
-        others = np.flatnonzero(possible[target])
+
+def _corresponding(
+    depth: Images,
+    cameras: Tensor,
+    poses: Tensor,
+    block: _Block,
+    targets: range,
+    possible: NDArray[np.bool_],
+    radius: float,
+) -> NDArray[np.float64]:
+    """How many pixels (B, T) of the block's frames have one of the target's nearby, for the possible ones (B, T)."""
+    share = np.zeros(possible.shape)
+    for column, target in enumerate(targets):
+        others = np.flatnonzero(possible[:, column])
         if len(others):
-            view = _Target(images[target], cameras[target], radius)
-            motion = (invert_rigid(poses[target]) @ poses[others]).float()
-            block = max(1, QUERIES_AT_ONCE // points.shape[2])
-            parts = zip(torch.as_tensor(others).split(block), motion.split(block), strict=True)
-            found = [view.count(points[part], queries[part], part_motion) for part, part_motion in parts]
-            share[others, target] = np.concatenate(found) / queries[others].numpy()
-
-    valid = (images > 0).flatten(1).sum(1).numpy().astype(np.float64)
-    corresponding = share * valid[:, None]
-    overlap = (corresponding + corresponding.T) / np.maximum(valid[:, None] + valid[None], 1)
-    first, second = np.nonzero(np.triu(overlap >= min_overlap, 1) & possible)
-    return np.stack((first, second), -1).astype(np.int32), overlap[first, second].astype(np.float32)
+            view = _Target(torch.as_tensor(depth[target]), cameras[target], radius)
+            motion = (invert_rigid(poses[target]) @ poses[block.frames.start + others]).float()
+            size = max(1, QUERIES_AT_ONCE // block.points.shape[2])
+            parts = zip(torch.as_tensor(others).split(size), motion.split(size), strict=True)
+            found = [view.count(block.points[part], block.queries[part], part_motion) for part, part_motion in parts]
+            share[others, column] = np.concatenate(found) / block.queries[others].numpy()
+    return share * block.valid[:, None]
 
 
 def _lattice(size: tuple[int, int]) -> Tensor:
@@ -87,36 +190,26 @@ def _lattice(size: tuple[int, int]) -> Tensor:
     return ((pixels[:, 0] + slant * pixels[:, 1]) % sparsity == 0).nonzero()[:, 0]
 
 
-def _query_points(images: Tensor, cameras: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor]:
-    """Camera-space points (N, 3, Q) of the lattice's pixels, those with a reading first, and how many have one (N,)."""
-    depth = images.flatten(1)[:, lattice]
-    order = (depth <= 0).sort(dim=1, stable=True).indices
-    queries = (depth > 0).sum(1)
-    pixels = pixel_grid((images.shape[1], images.shape[2]))[lattice]
-    points = unproject(pixels[order], depth.gather(1, order), cameras.float())
-    return points[:, : int(queries.max())].transpose(1, 2).contiguous(), queries
-
-
-def _upper_bound(images: Tensor, cameras: Tensor, poses: Tensor, lattice: Tensor, cell: float) -> NDArray[np.float64]:
-    """Overlap (N, N) that no pair exceeds: a query counts if the other frame has any point in a neighbouring cell."""
-    occupied, asked = [], []
-    for image, camera, pose in zip(images, cameras, poses, strict=True):
-        keys = pack_keys(quantize(depth_to_world(image, camera, pose), cell))
-        valid = (image > 0).flatten()
-        occupied.append(torch.unique(keys[valid]))
-        asked.append(keys[lattice][valid[lattice]])
-    cells = torch.unique(torch.cat(occupied))
+def _upper_bound(first: _Block, second: _Block) -> NDArray[np.float64]:
+    """Overlap (B, B) that no pair exceeds: a query counts if the other frame has any point in a neighbouring cell."""
+    cells = torch.unique(torch.cat(first.occupied + second.occupied))
     steps = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
     wanted = cells[:, None] + (pack_keys(steps) - pack_keys(torch.zeros(3)))
     neighbour = torch.searchsorted(cells, wanted).clamp(max=max(len(cells) - 1, 0))
     row, column = (cells[neighbour] == wanted).nonzero(as_tuple=True)
     adjacent = sparse.csr_matrix((np.ones(len(row), np.float32), (row, neighbour[row, column])), (len(cells),) * 2)
-    reached = _incidence(occupied, cells) @ adjacent
-    reached.data[:] = 1
-    found = (_incidence(asked, cells) @ reached.T.tocsr()).toarray().astype(np.float64)
-    total = np.array([len(keys) for keys in asked])
-    bound = (found + found.T) / np.maximum(total[:, None] + total[None], 1)
-    np.fill_diagonal(bound, 0)
+
+    def found(asking: _Block, target: _Block) -> NDArray[np.float64]:
+        reached = _incidence(target.occupied, cells) @ adjacent
+        reached.data[:] = 1
+        return (_incidence(asking.asked, cells) @ reached.T.tocsr()).toarray().astype(np.float64)
+
+    forward = found(first, second)
+    backward = forward if second is first else found(second, first)
+    total = first.queries[:, None] + second.queries[None]
+    bound = (forward + backward.T) / np.maximum(total.numpy(), 1)
+    if second is first:
+        np.fill_diagonal(bound, 0)
     return bound
 
 

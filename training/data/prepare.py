@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from ..errors import InputError
 from ..geometry import scale_intrinsics
 from .frame import Frame, SkippedFrame, Source
 from .fusion import fuse, voxelize
-from .overlap import mine_pairs
+from .overlap import Images, mine_pairs
+from .overlap_voxels import RADIUS as VOXEL_RADIUS
+from .overlap_voxels import mine_voxel_pairs
 from .parallel import map_scenes
+from .spool import Metres, Spool
 from .store import (
     STORE_VERSION,
     Scene,
@@ -34,6 +37,9 @@ from .store import (
 
 RADIUS = 0.02  # metres between corresponding points (the paper, section 3.1)
 MIN_OVERLAP = 0.3  # share of corresponding points that makes a pair (the paper, section 3.1)
+MAX_PAIRS = 16_000_000  # of a scene: what a worker's memory holds; 5600 frames never make more
+SAMPLED_FRAMES = 200  # of a longer scene, by which its pairs are estimated
+DEFINITIONS = ("paper", "authors")  # of the overlap of two frames
 LOGGED_FRAMES = 10  # skipped frames of a scene that are logged one by one
 SOFTWARE = ("pri3d-zoo", "numpy", "pillow", "scipy", "torch")
 
@@ -90,6 +96,8 @@ def prepare(
     voxel_size: float = 0.02,
     workers: int,
     arguments: dict[str, Any],
+    pairs: str = "paper",
+    dask: str | None = None,
 ) -> PrepareReport:
     """Write every scene of a source to a store, several at a time.
 
@@ -104,9 +112,13 @@ def prepare(
         voxel_size: Metres.
         workers: Processes.
         arguments: What else the result depends on, to be kept in the manifests; scenes with other ones are redone.
+        pairs: What overlap means: "paper" (see ``overlap.py``) or "authors" (see ``overlap_voxels.py``).
+        dask: Address of a Dask scheduler whose workers do it, instead of processes of this machine; they must find the
+            files of the source and the store under the same paths.
 
     Raises:
-        InputError: The source has no scenes, or two of one name, or the size is not positive.
+        InputError: The source has no scenes, or two of one name, the size is not positive, there is no such definition
+            of pairs, or the cluster is out of reach.
     """
     started = perf_counter()
     scenes = source.scene_ids()
@@ -116,15 +128,20 @@ def prepare(
         check_name(scene, "scene")
     if min(size) < 1 or not voxel_size > 0:
         raise InputError(f"size and voxel_size must be positive, not {size} and {voxel_size}")
+    if pairs not in DEFINITIONS:
+        raise InputError(f"pairs are mined as in {' or '.join(DEFINITIONS)}, not {pairs!r}")
+    store = store.absolute()  # workers elsewhere have another working directory
     everything = arguments | {
         "size": list(size),
         "voxel_size": voxel_size,
-        "radius": RADIUS,
+        "radius": RADIUS if pairs == "paper" else VOXEL_RADIUS,
         "min_overlap": MIN_OVERLAP,
     }
+    if pairs != "paper":  # stores from before there was a choice stay valid
+        everything["pairs"] = pairs
     work = partial(_try_scene, source, store, json.loads(json.dumps(everything)))
     outcomes: dict[str, _Outcome] = {}
-    for scene, outcome in map_scenes(work, scenes, workers=workers, title="Preparing scenes"):
+    for scene, outcome in map_scenes(work, scenes, workers=workers, title="Preparing scenes", dask=dask):
         outcomes[scene] = outcome
         _log(scene, outcome)
     failed = {scene: outcomes[scene].failure or "" for scene in scenes if outcomes[scene].failure is not None}
@@ -175,29 +192,33 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
     size, voxel_size = (arguments["size"][0], arguments["size"][1]), arguments["voxel_size"]
     surface = source.surface(scene)
     cells = None if surface is None else voxelize(surface.points, surface.colors, voxel_size=voxel_size)
-    depths: list[NDArray[np.uint16]] = []
-    colors: list[NDArray[np.uint8]] = []
     intrinsics, poses = [], []
-    skipped = []
-    with SceneWriter(store, scene) as writer:
+    skipped, any_reading = [], False
+    with SceneWriter(store, scene) as writer, Spool(store) as depth, Spool(store) as color:
         for found in source.frames(scene):
             if isinstance(found, SkippedFrame):
                 skipped.append({"id": found.id, "reason": found.reason})
                 continue
             frame = resize_frame(found, size)
             writer.add_frame(frame)
-            depths.append(depth_to_millimetres(frame.depth))
+            depth.append(depth_to_millimetres(frame.depth))
+            any_reading |= bool(frame.depth.any())
             intrinsics.append(frame.intrinsics)
             poses.append(frame.camera_to_world)
             if cells is None:
-                colors.append(frame.color)
-        if not depths:
+                color.append(frame.color)
+        if not intrinsics:
             raise InputError(f"scene {scene}: no frame is left of it ({len(skipped)} skipped)")
-        depth, cameras, camera_to_world = np.stack(depths), np.stack(intrinsics), np.stack(poses)
+        if not any_reading:
+            raise InputError(f"scene {scene}: none of its {len(depth)} frames has a depth reading; is depth all zero?")
+        cameras, camera_to_world = np.stack(intrinsics), np.stack(poses)
+        mine = partial(mine_pairs, radius=RADIUS) if arguments.get("pairs") is None else mine_voxel_pairs
+        _check_length(scene, partial(mine, min_overlap=MIN_OVERLAP), depth, cameras, camera_to_world)
         if cells is None:
-            cells = fuse(depth, np.stack(colors), cameras, camera_to_world, voxel_size=voxel_size)
-        metres = depth.astype(np.float32) / np.float32(1000)
-        pairs, overlaps = mine_pairs(metres, cameras, camera_to_world, radius=RADIUS, min_overlap=MIN_OVERLAP)
+            # fuse asks for one image after another, as a spool gives them
+            images = cast(Any, depth), cast(Any, color)
+            cells = fuse(*images, cameras, camera_to_world, voxel_size=voxel_size)
+        pairs, overlaps = mine(Metres(depth), cameras, camera_to_world, min_overlap=MIN_OVERLAP)
         counts, edges = np.histogram(overlaps, bins=10, range=(0, 1))
         writer.finish(
             pairs=pairs,
@@ -215,6 +236,28 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
                 "voxels": len(cells[0]),
                 "software": {name: version(name) for name in SOFTWARE},
             },
+        )
+
+
+def _check_length(
+    scene: str,
+    mine: Callable[[Images, NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.int32], NDArray[np.float32]]],
+    depth: Spool,
+    intrinsics: NDArray[np.float64],
+    camera_to_world: NDArray[np.float64],
+) -> None:
+    """Refuse a scene whose pairs would not fit into memory, judged by a sample before hours are spent on it."""
+    frames = len(depth)
+    if frames * (frames - 1) // 2 <= MAX_PAIRS:
+        return
+    chosen = np.linspace(0, frames - 1, SAMPLED_FRAMES).round().astype(np.int64)
+    pairs, _ = mine(Metres(depth, chosen), intrinsics[chosen], camera_to_world[chosen])
+    expected = len(pairs) * (frames / SAMPLED_FRAMES) ** 2
+    if expected > MAX_PAIRS:
+        fitting = int(0.9 * frames * (MAX_PAIRS / expected) ** 0.5)
+        raise InputError(
+            f"scene {scene}: its {frames} frames would make about {expected / 1e6:.0f} million pairs, where "
+            f"{MAX_PAIRS / 1e6:.0f} million fit; take one frame in {-(-frames // fitting)}"
         )
 
 
@@ -263,6 +306,7 @@ def _write_summary(store: Path, failed: dict[str, str]) -> None:
             "skipped": len(scene.manifest["skipped"]),
             "pairs": scene.manifest["pairs"],
             "voxels": scene.manifest["voxels"],
+            "overlap_histogram": scene.manifest["overlap_histogram"]["pairs"],
         }
     store.mkdir(parents=True, exist_ok=True)
     path = store / "manifest.json"
