@@ -55,6 +55,10 @@ def prepare(
     pairs: Annotated[
         str, typer.Option(help="What overlap means: paper (2 cm, over the total) or authors (5 cm voxels, 7.5 cm).")
     ] = "paper",
+    radius: Annotated[
+        float | None, typer.Option(help="Metres between corresponding points; by default the paper's 0.02.")
+    ] = None,
+    min_overlap: Annotated[float, typer.Option(help="Share of such points that makes a pair.")] = 0.3,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +81,8 @@ def prepare(
     opened = open_source(source, root, frames=frames, size=size, split=split, scenes=scenes, stride=stride)
     # not the root or the scenes: more of them, or a dataset that was moved, leave those that are there as they are
     arguments = {"source": source, "frames": frames, "stride": stride or default_stride(source)}
-    settings: dict[str, Any] = {"size": size, "voxel_size": voxel_size, "pairs": pairs, "arguments": arguments}
+    settings: dict[str, Any] = {"size": size, "voxel_size": voxel_size, "arguments": arguments}
+    settings |= {"pairs": pairs, "radius": radius, "min_overlap": min_overlap}
     if dry_run:
         console.print(str(run_dry(opened, store, workers=workers, **settings)), soft_wrap=True)
         return

@@ -234,6 +234,27 @@ def test_pairs_as_the_authors_mine_them(rooms: Path, tmp_path: Path) -> None:
         prepare(FolderSource(rooms), store, pairs="best", **settings)
 
 
+def test_a_wider_radius_and_less_overlap_make_more_pairs(tmp_path: Path) -> None:
+    """Frames 5 cm apart before a wall; neighbouring pixels see points 1.5 / 32 m = 4.7 cm apart."""
+    source = Walls({"wall": [wall_frame(index) for index in range(30)]})
+    found = {}
+    for radius, share in ((None, 0.3), (0.06, 0.3), (0.06, 0.6)):
+        store = tmp_path / f"{radius}-{share}"
+        settings: dict[str, Any] = {"size": SIZE, "voxel_size": 0.02, "workers": 1, "arguments": {}}
+        prepare(source, store, **settings, radius=radius, min_overlap=share)
+        found[radius, share] = SceneStore(store).scene("wall")
+        assert prepare(source, store, **settings, radius=radius, min_overlap=share).untouched == 1
+    # of 32 columns the other view sees those that are not shifted out of it: 1.0667 columns a frame
+    widest = {key: max(b - a for a, b in scene.pairs.tolist()) for key, scene in found.items()}
+    assert widest[0.06, 0.3] >= 20
+    assert 10 <= widest[0.06, 0.6] <= 13
+    assert len(found[0.06, 0.3].pairs) > len(found[None, 0.3].pairs)
+    assert found[0.06, 0.6].manifest["arguments"]["min_overlap"] == 0.6
+    for wrong in ({"radius": 0.0}, {"radius": 0.1, "pairs": "authors"}, {"min_overlap": 0.0}, {"min_overlap": 1.5}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            prepare(source, tmp_path / "wrong", **settings, **wrong)
+
+
 def test_stores_from_before_there_was_a_choice_of_pairs_stay(tmp_path: Path) -> None:
     run(Walls({"a": [wall_frame(0)]}), tmp_path)
     wanted = {"size": list(SIZE), "voxel_size": 0.05, "radius": 0.02, "min_overlap": 0.3}

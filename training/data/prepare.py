@@ -97,6 +97,8 @@ def prepare(
     workers: int,
     arguments: dict[str, Any],
     pairs: str = "paper",
+    radius: float | None = None,
+    min_overlap: float = MIN_OVERLAP,
     dask: str | None = None,
 ) -> PrepareReport:
     """Write every scene of a source to a store, several at a time.
@@ -113,6 +115,9 @@ def prepare(
         workers: Processes.
         arguments: What else the result depends on, to be kept in the manifests; scenes with other ones are redone.
         pairs: What overlap means: "paper" (see ``overlap.py``) or "authors" (see ``overlap_voxels.py``).
+        radius: Metres between corresponding points, for "paper"; None is its 2 cm. Outdoors, where depth is sparse and
+            far away, that finds no pair: there take 0.5 or so.
+        min_overlap: Share of corresponding points that makes a pair.
         dask: Address of a Dask scheduler whose workers do it, instead of processes of this machine; they must find the
             files of the source and the store under the same paths.
 
@@ -130,12 +135,16 @@ def prepare(
         raise InputError(f"size and voxel_size must be positive, not {size} and {voxel_size}")
     if pairs not in DEFINITIONS:
         raise InputError(f"pairs are mined as in {' or '.join(DEFINITIONS)}, not {pairs!r}")
+    if radius is not None and (pairs != "paper" or not radius > 0):
+        raise InputError(f"radius={radius}: it must be greater than 0, and the authors' pairs have one of their own")
+    if not 0 < min_overlap <= 1:
+        raise InputError(f"min_overlap={min_overlap}: it is a share, above 0 and at most 1")
     store = store.absolute()  # workers elsewhere have another working directory
     everything = arguments | {
         "size": list(size),
         "voxel_size": voxel_size,
-        "radius": RADIUS if pairs == "paper" else VOXEL_RADIUS,
-        "min_overlap": MIN_OVERLAP,
+        "radius": VOXEL_RADIUS if pairs == "authors" else RADIUS if radius is None else radius,
+        "min_overlap": min_overlap,
     }
     if pairs != "paper":  # stores from before there was a choice stay valid
         everything["pairs"] = pairs
@@ -212,13 +221,14 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
         if not any_reading:
             raise InputError(f"scene {scene}: none of its {len(depth)} frames has a depth reading; is depth all zero?")
         cameras, camera_to_world = np.stack(intrinsics), np.stack(poses)
-        mine = partial(mine_pairs, radius=RADIUS) if arguments.get("pairs") is None else mine_voxel_pairs
-        _check_length(scene, partial(mine, min_overlap=MIN_OVERLAP), depth, cameras, camera_to_world)
+        by_points = partial(mine_pairs, radius=arguments["radius"])
+        mine = partial(mine_voxel_pairs if "pairs" in arguments else by_points, min_overlap=arguments["min_overlap"])
+        _check_length(scene, mine, depth, cameras, camera_to_world)
         if cells is None:
             # fuse asks for one image after another, as a spool gives them
             images = cast(Any, depth), cast(Any, color)
             cells = fuse(*images, cameras, camera_to_world, voxel_size=voxel_size)
-        pairs, overlaps = mine(Metres(depth), cameras, camera_to_world, min_overlap=MIN_OVERLAP)
+        pairs, overlaps = mine(Metres(depth), cameras, camera_to_world)
         counts, edges = np.histogram(overlaps, bins=10, range=(0, 1))
         writer.finish(
             pairs=pairs,
@@ -306,7 +316,7 @@ def _write_summary(store: Path, failed: dict[str, str]) -> None:
             "skipped": len(scene.manifest["skipped"]),
             "pairs": scene.manifest["pairs"],
             "voxels": scene.manifest["voxels"],
-            "overlap_histogram": scene.manifest["overlap_histogram"]["pairs"],
+            "overlap_histogram": scene.manifest.get("overlap_histogram", {}).get("pairs"),
         }
     store.mkdir(parents=True, exist_ok=True)
     path = store / "manifest.json"
