@@ -124,7 +124,7 @@ def test_real_frames_agree_with_the_reconstruction(real_data: Path) -> None:
     intrinsics = np.repeat(np.loadtxt(scene / "intrinsics.txt")[None], len(ids), 0)
     voxels, _ = fuse(depth, color, intrinsics, poses, voxel_size=VOXEL)
     centers = (voxels + 0.5) * VOXEL
-    distance, _ = cKDTree(mesh.points[::5]).query(centers)
+    distance, _ = cKDTree(mesh.points).query(centers)
     assert (distance < 0.02).mean() > 0.85
     assert (distance < 0.04).mean() > 0.95
     truth = (voxelize(mesh.points, mesh.colors, voxel_size=VOXEL)[0] + 0.5) * VOXEL
