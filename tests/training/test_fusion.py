@@ -8,11 +8,13 @@ from PIL import Image
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from pri3d_zoo.training.data import fusion
 from pri3d_zoo.training.data.fusion import fuse, voxelize
 from pri3d_zoo.training.data.sources.folder import FolderSource
 from pri3d_zoo.training.errors import InputError
 
 VOXEL = 0.02
+FUSE_SLAB = fusion._fuse_slab
 LOW, HIGH = np.array([-1.013, -0.807, -1.011]), np.array([0.997, 0.793, 1.003])  # of the room, off the voxel grid
 SIZE = (60, 80)
 INTRINSICS = np.array([[65.0, 0, 39.5], [0, 65, 29.5], [0, 0, 1]])
@@ -71,6 +73,21 @@ def test_a_room_is_fused_to_thin_whole_walls(noise: float, near: float, holes: f
     assert len(voxels) < 1.25 * len(wall_voxels(clean, poses)) + 0.1 * len(voxels)
     flat = (np.abs(centers[:, 0] - HIGH[0]) < 0.03) & (np.abs(centers[:, 1:]) < 0.6).all(1)
     assert (colors[flat].argmax(1) == 0).mean() > 0.99
+
+
+@pytest.mark.parametrize(("number", "noise"), [(40, 0.003), (6, 0.0)])
+def test_slabs_give_the_same_as_all_at_once(monkeypatch: pytest.MonkeyPatch, number: int, noise: float) -> None:
+    """The voxels and colours of a room that is cut into two or more slabs, one only 16 cm thick, are those of one."""
+    views = views_of_a_room(number, noise)
+    whole, colors = fuse(*views, voxel_size=VOXEL)
+    used = []
+    for blocks in (300, 60):
+        monkeypatch.setattr(fusion, "BLOCKS_AT_ONCE", blocks)
+        monkeypatch.setattr(fusion, "_fuse_slab", lambda *args, run=FUSE_SLAB: used.append(args[1]) or run(*args))
+        voxels, shades = fuse(*views, voxel_size=VOXEL)
+        assert np.array_equal(voxels, whole)
+        assert np.array_equal(shades, colors)
+    assert len(used) > 2 + 4
 
 
 def test_what_passes_through_is_not_kept() -> None:

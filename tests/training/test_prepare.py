@@ -17,7 +17,7 @@ import pytest
 
 from pri3d_zoo.training.data.dry_run import dry_run
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
-from pri3d_zoo.training.data.prepare import PrepareReport, prepare, resize_frame
+from pri3d_zoo.training.data.prepare import PrepareReport, prepare
 from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
@@ -132,26 +132,6 @@ def test_one_frame_has_no_pairs(tmp_path: Path) -> None:
     assert len(scene.voxels) > 500
 
 
-def test_frames_are_brought_to_size() -> None:
-    generator = np.random.default_rng(0)
-    frame = Frame(
-        id="0",
-        color=generator.integers(0, 256, (48, 96, 3)).astype(np.uint8),
-        depth=generator.random((48, 96)).astype(np.float32),
-        intrinsics=np.array([[50.0, 0, 47.5], [0, 60, 23.5], [0, 0, 1]]),
-        camera_to_world=np.eye(4),
-        semantic=generator.integers(0, 41, (48, 96)).astype(np.uint8),
-        instance=generator.integers(0, 60000, (48, 96)).astype(np.uint16),
-    )
-    small = resize_frame(frame, (16, 32))
-    means = frame.color.reshape(16, 3, 32, 3, 3).mean((1, 3))
-    assert np.abs(small.color - means).max() <= 1
-    for name in ("depth", "semantic", "instance"):  # a third in both: the middle one of three pixels
-        assert np.array_equal(getattr(small, name), getattr(frame, name)[1::3, 1::3])
-    assert np.allclose(small.intrinsics, [[50 / 3, 0, 15.5], [0, 20, 7.5], [0, 0, 1]])
-    assert resize_frame(frame, (48, 96)) is frame
-
-
 def test_broken_scenes_do_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = Walls(
         {
@@ -166,7 +146,7 @@ def test_broken_scenes_do_not_stop_the_others(tmp_path: Path, caplog: pytest.Log
     assert SceneStore(tmp_path).scene_ids == ["whole"]
     assert (report.prepared, report.frames, report.skipped) == (1, 2, 0)
     assert "no frame is left" in report.failed["empty"]
-    assert "2 skipped" in report.failed["none_left"]
+    assert "2 skipped, the last one: torn" in report.failed["none_left"]
     assert "two frames have the id 000" in report.failed["twice"]
     assert report.failed["raises"] == "RuntimeError: disk on fire"
     assert "scene raises failed" in caplog.text
@@ -185,6 +165,17 @@ def test_bad_frame_names_fail_the_scene(tmp_path: Path) -> None:
     frame = wall_frame(0)
     object.__setattr__(frame, "id", "../../escaped")
     assert "plain name" in run(Walls({"a": [frame]}), tmp_path / "store").failed["a"]
+
+
+def test_images_that_lose_much_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [wall_frame(index) for index in range(2)]
+    settings: dict[str, Any] = {"voxel_size": 0.05, "workers": 1, "arguments": {}}
+    prepare(Walls({"a": frames}), tmp_path / "same", size=SIZE, **settings)
+    assert "is kept" not in caplog.text
+    prepare(Walls({"a": frames}), tmp_path / "upright", size=(24, 16), **settings)
+    assert "of its images of 24x32 only the middle 24x16 is kept" in caplog.text
+    manifest = SceneStore(tmp_path / "upright").scene("a").manifest
+    assert manifest["images"] == [{"size": [24, 32], "kept": [24, 16]}]
 
 
 def test_many_skipped_frames_are_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,15 @@
 Fusion is the classic one of Curless and Levoy (SIGGRAPH 1996), over a sparse set of voxels: the truncated distance
 along z between a voxel and the depth image it falls into, averaged over the frames. A voxel is kept where the surface
 of zero distance passes through it, judged by the distance and its slope there.
+
+A scene is fused slab by slab along x, each from the frames that see it, so memory grows neither with the length of a
+video nor with the building that it walks through.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +23,7 @@ from ..geometry import (
     KEY_BITS,
     KEY_OFFSET,
     depth_to_world,
+    frustum_box,
     invert_rigid,
     pack_keys,
     project,
@@ -26,6 +35,18 @@ from ..geometry import (
 TRUNCATION = 3  # voxels: beyond it a distance is no longer that of this surface
 FEW_FRAMES = 10  # with fewer, a surface that one frame alone has seen is kept too
 FRAMES_AT_ONCE = 32  # whose touched voxels are merged in one sort
+BLOCK = 8  # voxels along the edge of the blocks by which the extent of a slab is chosen
+BLOCKS_AT_ONCE = 15_000  # of a slab; at 2 cm some 1.5 million voxels, 0.4 GB, and more than most rooms have
+STEPS = tuple(1 << KEY_BITS * axis for axis in (2, 1, 0))  # from a voxel's key to the next one's along x, y, z
+HALO = 2  # voxels around a slab: what is kept depends on its neighbours, and they on what was touched beside them
+
+
+class Images(Protocol):
+    """Images of equal shape by number, held in one array or read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[Any]: ...
 
 
 def voxelize(
@@ -53,8 +74,8 @@ def voxelize(
 
 
 def fuse(
-    depth: NDArray[np.uint16],
-    color: NDArray[np.uint8],
+    depth: Images,
+    color: Images,
     intrinsics: NDArray[np.float64],
     camera_to_world: NDArray[np.float64],
     *,
@@ -63,8 +84,8 @@ def fuse(
     """The voxels that the surface seen by the frames passes through, sorted, and their mean colours.
 
     Args:
-        depth: (N, H, W), millimetres, 0 = no reading.
-        color: (N, H, W, 3) RGB.
+        depth: N images (H, W) uint16, millimetres, 0 = no reading.
+        color: N images (H, W, 3) uint8 RGB.
         intrinsics: (N, 3, 3), pixels.
         camera_to_world: (N, 4, 4).
         voxel_size: Metres.
@@ -75,17 +96,76 @@ def fuse(
     Raises:
         InputError: A point is farther from the origin than voxel keys reach.
     """
-    cameras, poses = torch.as_tensor(intrinsics).float(), torch.as_tensor(camera_to_world)
-    needed = 2 if len(depth) >= FEW_FRAMES else 1
-    keys = _candidates(depth, cameras, poses, voxel_size, needed)
+    frames = _Frames(depth, color, torch.as_tensor(intrinsics).float(), torch.as_tensor(camera_to_world))
+    slabs = [_fuse_slab(frames, slab, voxel_size) for slab in _slabs(frames, voxel_size)]
+    return (
+        np.concatenate([np.zeros((0, 3), np.int32), *(voxels for voxels, _ in slabs)]),
+        np.concatenate([np.zeros((0, 3), np.uint8), *(colors for _, colors in slabs)]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    """What is fused."""
+
+    depth: Images
+    color: Images
+    cameras: Tensor
+    poses: Tensor
+
+    def points(self, index: int) -> Tensor:
+        """World points (P, 3) of the pixels with a reading."""
+        image = _metres(self.depth[index])
+        return depth_to_world(image, self.cameras[index], self.poses[index])[(image > 0).flatten()]
+
+
+@dataclass(frozen=True, eq=False)
+class _Slab:
+    """A part of the world between two planes of equal x.
+
+    Args:
+        first, last: Voxel coordinates x from the first up to, not including, the last.
+        frames: Numbers of the frames that may see it or what is around it.
+    """
+
+    first: int
+    last: int
+    frames: list[int]
+
+
+def _slabs(frames: _Frames, voxel_size: float) -> Iterator[_Slab]:
+    """Slabs, in rising order and as thick as they may be, that hold all points."""
+    blocks = torch.zeros(0, dtype=torch.int64)
+    seen = torch.zeros(len(frames.depth), 2)  # lowest and highest x that a frame says something of
+    reach = TRUNCATION * voxel_size
+    for index in range(len(frames.depth)):
+        image = _metres(frames.depth[index])
+        farther = torch.where(image > 0, image + reach, 0)
+        box = frustum_box(farther, frames.cameras[index].double(), frames.poses[index])
+        seen[index] = box[:, 0]
+        touched = torch.unique(_checked_keys(frames.points(index), voxel_size * BLOCK))
+        blocks = torch.unique(torch.cat((blocks, touched)))
+    layers, counts = torch.unique_consecutive(_unpack_keys(blocks)[:, 0], return_counts=True)
+    number = counts.cumsum(0) // BLOCKS_AT_ONCE  # a layer goes where its last block falls
+    begins = layers[number.diff(prepend=number.new_full((1,), -1)) > 0] * BLOCK
+    borders = [-KEY_OFFSET, *begins[1:].tolist(), KEY_OFFSET]
+    for first, last in pairwise(borders):
+        low, high = (first - HALO - 1) * voxel_size, (last + HALO + 1) * voxel_size
+        yield _Slab(first, last, ((seen[:, 0] <= high) & (seen[:, 1] >= low)).nonzero()[:, 0].tolist())
+
+
+def _fuse_slab(frames: _Frames, slab: _Slab, voxel_size: float) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    needed = 2 if len(frames.depth) >= FEW_FRAMES else 1
+    keys = _candidates(frames, slab, voxel_size, needed)
     coordinates = _unpack_keys(keys)
     centers = voxel_centers(coordinates, voxel_size)
     truncation = TRUNCATION * voxel_size
 
     distances, weights, observed = torch.zeros(3, len(keys)).unbind()
     shades, shade_weights = torch.zeros(len(keys), 3), torch.zeros(len(keys), 1)
-    for index in range(len(depth)):
-        voxel, pixel, reading, distance = _observe(centers, _metres(depth[index]), cameras[index], poses[index])
+    for index in slab.frames:
+        depth = _metres(frames.depth[index])
+        voxel, pixel, reading, distance = _observe(centers, depth, frames.cameras[index], frames.poses[index])
         in_reach = distance > -truncation  # farther behind what is seen nothing is known
         voxel, pixel, reading, distance = voxel[in_reach], pixel[in_reach], reading[in_reach], distance[in_reach]
         weight = 1 / reading**2  # the noise of depth cameras grows with the square of the distance
@@ -94,34 +174,34 @@ def fuse(
         near = distance < truncation
         voxel, weight = voxel[near], (weight * (truncation - distance.abs()))[near, None]
         observed[voxel] += 1
-        shades[voxel] += weight * torch.as_tensor(color[index]).reshape(-1, 3)[pixel[near]]
+        shades[voxel] += weight * torch.as_tensor(frames.color[index]).reshape(-1, 3)[pixel[near]]
         shade_weights[voxel] += weight
 
     seen = weights > 0
     mean = distances / weights.clamp(min=1e-12) / voxel_size
-    kept = (observed >= needed) & (mean.abs() <= _half_extent(keys, coordinates, mean, seen))
+    kept = (observed >= needed) & (mean.abs() <= _half_extent(keys, mean, seen))
+    kept &= (coordinates[:, 0] >= slab.first) & (coordinates[:, 0] < slab.last)
     shade = (shades[kept] / shade_weights[kept].clamp(min=1e-12)).round()
     return coordinates[kept].int().numpy(), shade.to(torch.uint8).numpy()
 
 
-def _candidates(depth: NDArray[np.uint16], cameras: Tensor, poses: Tensor, voxel_size: float, needed: int) -> Tensor:
+def _candidates(frames: _Frames, slab: _Slab, voxel_size: float, needed: int) -> Tensor:
     """Sorted keys of the voxels that points of at least ``needed`` frames lie in, and of the six around each."""
+    low, high = (pack_keys(torch.tensor((x, -KEY_OFFSET, -KEY_OFFSET))) for x in (slab.first - HALO, slab.last + HALO))
     keys, counts = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
     touched: list[Tensor] = []
-    for index in range(len(depth)):
-        image = _metres(depth[index])
-        points = depth_to_world(image, cameras[index], poses[index])[(image > 0).flatten()]
-        touched.append(torch.unique(_checked_keys(points, voxel_size)))
-        if len(touched) == FRAMES_AT_ONCE or index == len(depth) - 1:
+    for number, index in enumerate(slab.frames, start=1):
+        found = torch.unique(_checked_keys(frames.points(index), voxel_size))
+        touched.append(found[(found >= low) & (found < high)])
+        if len(touched) == FRAMES_AT_ONCE or number == len(slab.frames):
             found = torch.cat(touched)
             keys, owner = torch.unique(torch.cat((keys, found)), return_inverse=True)
             sums = torch.zeros(len(keys), dtype=torch.int64)
             counts = sums.index_add_(0, owner, torch.cat((counts, torch.ones_like(found))))
             touched = []
-    core = _unpack_keys(keys[counts >= needed])
-    sides = torch.cat((torch.zeros(1, 3, dtype=torch.int64), torch.eye(3, dtype=torch.int64)))
+    core = keys[counts >= needed]
     # the noise of few frames leaves holes in what was touched, and the slope needs both sides of the surface
-    return torch.unique(pack_keys(torch.cat([core[:, None] + sides, core[:, None] - sides]).reshape(-1, 3)))
+    return torch.unique(torch.cat((core, *(core + sign * step for step in STEPS for sign in (1, -1)))))
 
 
 def _observe(
@@ -143,17 +223,17 @@ def _observe(
     return voxel, pixel, reading, reading - z[voxel]
 
 
-def _half_extent(keys: Tensor, coordinates: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
+def _half_extent(keys: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
     """By how much a field of that slope changes from a voxel's centre to its farthest corner, in units of the field.
 
     The slope is the central difference, or one-sided where only one neighbour is known. Being relative to the slope,
     the test does not care at which slant distances along z were measured.
     """
     extent = torch.zeros_like(distance)
-    for step in torch.eye(3, dtype=torch.int64):
+    for step in STEPS:
         change, sides = torch.zeros_like(distance), torch.zeros_like(distance)
         for sign in (1, -1):
-            wanted = pack_keys(coordinates + sign * step)
+            wanted = keys + sign * step
             position = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))
             known = (keys[position] == wanted) & seen[position]
             change += torch.where(known, sign * (distance[position] - distance), 0)

@@ -3,26 +3,24 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import InputError
-from ..geometry import scale_intrinsics
-from .frame import Frame, SkippedFrame, Source
+from .frame import SkippedFrame, Source
 from .fusion import fuse, voxelize
 from .overlap import Images, mine_pairs
 from .overlap_voxels import RADIUS as VOXEL_RADIUS
 from .overlap_voxels import mine_voxel_pairs
 from .parallel import map_scenes
+from .resize import resize_frame, window_of
 from .spool import Metres, Spool
 from .store import (
     STORE_VERSION,
@@ -40,6 +38,7 @@ MIN_OVERLAP = 0.3  # share of corresponding points that makes a pair (the paper,
 MAX_PAIRS = 16_000_000  # of a scene: what a worker's memory holds; 5600 frames never make more
 SAMPLED_FRAMES = 200  # of a longer scene, by which its pairs are estimated
 DEFINITIONS = ("paper", "authors")  # of the overlap of two frames
+LEAST_KEPT = 0.8  # of an image; where the store's shape keeps less, it is said
 LOGGED_FRAMES = 10  # skipped frames of a scene that are logged one by one
 SOFTWARE = ("pri3d-zoo", "numpy", "pillow", "scipy", "torch")
 
@@ -202,12 +201,13 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
     surface = source.surface(scene)
     cells = None if surface is None else voxelize(surface.points, surface.colors, voxel_size=voxel_size)
     intrinsics, poses = [], []
-    skipped, any_reading = [], False
+    skipped, any_reading, images = [], False, set()
     with SceneWriter(store, scene) as writer, Spool(store) as depth, Spool(store) as color:
         for found in source.frames(scene):
             if isinstance(found, SkippedFrame):
                 skipped.append({"id": found.id, "reason": found.reason})
                 continue
+            images.add((found.color.shape[0], found.color.shape[1]))
             frame = resize_frame(found, size)
             writer.add_frame(frame)
             depth.append(depth_to_millimetres(frame.depth))
@@ -217,7 +217,8 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
             if cells is None:
                 color.append(frame.color)
         if not intrinsics:
-            raise InputError(f"scene {scene}: no frame is left of it ({len(skipped)} skipped)")
+            why = f"{len(skipped)} skipped, the last one: {skipped[-1]['reason']}" if skipped else "it has none"
+            raise InputError(f"scene {scene}: no frame is left of it ({why})")
         if not any_reading:
             raise InputError(f"scene {scene}: none of its {len(depth)} frames has a depth reading; is depth all zero?")
         cameras, camera_to_world = np.stack(intrinsics), np.stack(poses)
@@ -225,9 +226,7 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
         mine = partial(mine_voxel_pairs if "pairs" in arguments else by_points, min_overlap=arguments["min_overlap"])
         _check_length(scene, mine, depth, cameras, camera_to_world)
         if cells is None:
-            # fuse asks for one image after another, as a spool gives them
-            images = cast(Any, depth), cast(Any, color)
-            cells = fuse(*images, cameras, camera_to_world, voxel_size=voxel_size)
+            cells = fuse(depth, color, cameras, camera_to_world, voxel_size=voxel_size)
         pairs, overlaps = mine(Metres(depth), cameras, camera_to_world)
         counts, edges = np.histogram(overlaps, bins=10, range=(0, 1))
         writer.finish(
@@ -240,6 +239,7 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
                 "source": type(source).__name__,
                 "arguments": arguments,
                 "skipped": skipped,
+                "images": [{"size": full, "kept": window_of(full, size)} for full in sorted(images)],
                 "pairs": len(pairs),
                 "overlap_histogram": {"edges": edges.round(1).tolist(), "pairs": counts.tolist()},
                 "surface": "fused from depth" if surface is None else "of the source",
@@ -271,29 +271,17 @@ def _check_length(
         )
 
 
-def resize_frame(frame: Frame, size: tuple[int, int]) -> Frame:
-    """The frame at another (height, width): colour is the areas' mean, depth and labels are the nearest pixel's."""
-    old = (frame.depth.shape[0], frame.depth.shape[1])
-    if old == size:
-        return frame
-    rows, columns = (
-        ((np.arange(new) + 0.5) * full / new).astype(np.int64) for new, full in zip(size, old, strict=True)
-    )
-    nearest = np.ix_(rows, columns)
-    return replace(
-        frame,
-        color=np.array(Image.fromarray(frame.color).resize((size[1], size[0]), Image.Resampling.BOX)),
-        depth=frame.depth[nearest],
-        intrinsics=scale_intrinsics(torch.as_tensor(frame.intrinsics), old, size).numpy(),
-        semantic=None if frame.semantic is None else frame.semantic[nearest],
-        instance=None if frame.instance is None else frame.instance[nearest],
-    )
-
-
 def _log(scene: str, outcome: _Outcome) -> None:
     if outcome.failure is not None:
         logger.error("scene %s failed: %s", scene, outcome.failure)
     if outcome.written:
+        for image in outcome.manifest["images"]:
+            (height, width), (high, wide) = image["size"], image["kept"]
+            if high * wide < LEAST_KEPT * height * width:
+                logger.warning(
+                    "scene %s: of its images of %dx%d only the middle %dx%d is kept; a --size of their shape keeps all",
+                    *(scene, height, width, high, wide),
+                )
         skipped = outcome.manifest["skipped"]
         for frame in skipped[:LOGGED_FRAMES]:
             logger.warning("scene %s: frame %s skipped: %s", scene, frame["id"], frame["reason"])
