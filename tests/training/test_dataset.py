@@ -10,9 +10,11 @@ import torch
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.chunks import Surface
 from pri3d_zoo.training.data.dataset import PairDataset, PairMixture, StepSampler, collate, pair_loader
-from pri3d_zoo.training.data.store import SceneStore
+from pri3d_zoo.training.data.frame import Frame
+from pri3d_zoo.training.data.store import SceneStore, SceneWriter
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.geometry import frustum_box
+from pri3d_zoo.training.matches import voxel_matches
 from pri3d_zoo.training.pretrain import training_pairs
 from pri3d_zoo.training.seeds import mix_seeds
 
@@ -87,6 +89,38 @@ def test_chunks_of_any_box_against_every_voxel(tiny_store):
     assert kept[200:203] == [len(voxels), 0, 0]
     assert 0 in kept[:180]
     assert len(set(kept)) > 30
+
+
+def test_scenes_without_a_surface(tiny_store, tmp_path):
+    """Outdoor sources have none: their pairs serve the view loss, and beside others their chunks are empty."""
+    store = SceneStore(tiny_store)
+    for name, keeps in (("field", 0), ("box0", None)):
+        scene = store.scene("box0")
+        with SceneWriter(tmp_path, name) as writer:
+            for frame in range(2):
+                cameras = scene.intrinsics[frame], scene.camera_to_world[frame]
+                writer.add_frame(Frame(str(frame), scene.color(frame), scene.depth(frame), *cameras))
+            writer.finish(
+                pairs=np.array([(0, 1)], np.int32),
+                overlaps=np.array([0.8], np.float32),
+                voxels=scene.voxels[:keeps],
+                voxel_colors=scene.voxel_colors[:keeps],
+                voxel_size=0.1,
+                manifest={},
+            )
+    both = SceneStore(tmp_path)
+    assert len(PairDataset(both, SIZE, chunks=False, only=["field"])) == 1
+    with pytest.raises(InputError, match="no voxels, as its source knows no surface; use loss.method=view"):
+        PairDataset(both, SIZE, chunks=True, only=["field"])
+    dataset = PairDataset(both, SIZE, chunks=True)
+    batch = collate([dataset[1], dataset[0]])  # box0 sorts before the field
+    assert torch.equal(batch.voxels[:, 0].unique(), torch.tensor([2, 3], dtype=torch.int32))
+    pixels, rows, valid = voxel_matches(
+        *(part.flatten(0, 1) for part in (batch.depth, batch.intrinsics, batch.camera_to_world)),
+        *(batch.voxels, 0.1, 32, 0.1),
+    )
+    assert not valid[:2].any()
+    assert valid[2:].any(1).all()
 
 
 def test_pixels_without_a_reading_never_widen_a_chunk(tiny_store):

@@ -197,6 +197,30 @@ def test_blocks_of_frames_change_nothing(real_data: Path, monkeypatch: pytest.Mo
     assert np.abs(voxel_overlaps - overlaps_again).max() < 0.005  # its cells hold the points of two blocks at a time
 
 
+def test_blocks_far_apart_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four frames in one place, four 50 m away: the pairs of each, and nothing is read to compare them."""
+    depth, intrinsics, poses = (np.concatenate([part] * 4) for part in wall(0.1))
+    poses[4:, 1, 3] += 50
+
+    class Counted:
+        reads = 0
+
+        def __len__(self) -> int:
+            return len(depth)
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            Counted.reads += 1
+            return depth[index]
+
+    monkeypatch.setattr(overlap, "FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr(overlap_voxels, "POINTS_AT_ONCE", 1)
+    for mine, times in ((mine_pairs, 3), (mine_voxel_pairs, None)):
+        Counted.reads = 0
+        pairs, _ = mine(Counted(), intrinsics, poses)
+        assert pairs.tolist() == [[i, j] for i in range(8) for j in range(i + 1, 8) if i // 4 == j // 4]
+        assert times is None or Counted.reads == times * len(depth)  # box, points, and as a target
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_the_authors_take_the_larger_direction(shift: float) -> None:
     depth, intrinsics, poses = wall(shift)

@@ -70,7 +70,7 @@ class PairDataset(Dataset[PairBatch]):
         min_overlap: Pairs that share less of their points are left out.
 
     Raises:
-        InputError: A scene named that is not there, or no pair left.
+        InputError: A scene named that is not there, no pair left, or no voxel to cut chunks from.
     """
 
     def __init__(
@@ -96,6 +96,8 @@ class PairDataset(Dataset[PairBatch]):
         if not self.scenes or self.ends[-1] == 0:
             overlap = f" that shares at least {min_overlap:g}" if min_overlap else ""
             raise InputError(f"{store.root} has no pair{overlap} in the scenes {', '.join(self.scenes) or '(none)'}")
+        if chunks and not any(len(store.scene(name).voxels) for name in self.scenes):
+            raise InputError(f"{store.root} has no voxels, as its source knows no surface; use loss.method=view")
 
     def __len__(self) -> int:
         return int(self.ends[-1])

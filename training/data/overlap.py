@@ -27,7 +27,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from ..geometry import depth_to_world, invert_rigid, pack_keys, pixel_grid, quantize, unproject
+from ..geometry import depth_to_world, frustum_box, invert_rigid, pack_keys, pixel_grid, quantize, unproject
 
 CELL_PIXELS = 4  # edge of the image cells that are tested for their range of depth
 CELL = 2.5  # edge of the coarse cells, in radii; at least 1 for the bound to hold, more for fewer cells
@@ -71,7 +71,7 @@ def mine_pairs(
     poses = torch.as_tensor(camera_to_world, dtype=torch.float64)
     pairs, overlaps = [], []
     first = second = None
-    for rows, columns in block_pairs(len(depth), FRAMES_AT_ONCE):
+    for rows, columns in block_pairs(depth, cameras, poses, FRAMES_AT_ONCE, radius):
         if first is None or first.frames != rows:
             first = _Block.read(depth, cameras, poses, rows, CELL * radius)
         second = first if columns == rows else _Block.read(depth, cameras, poses, columns, CELL * radius)
@@ -82,10 +82,25 @@ def mine_pairs(
     return sorted_pairs(pairs, overlaps)
 
 
-def block_pairs(frames: int, block: int) -> Iterator[tuple[range, range]]:
-    """Every two blocks of so many frames, each block with itself first and then with those behind it."""
-    blocks = [range(start, min(start + block, frames)) for start in range(0, frames, block)]
-    return ((first, second) for number, first in enumerate(blocks) for second in blocks[number:])
+def block_pairs(
+    depth: Images, cameras: Tensor, poses: Tensor, block: int, reach: float
+) -> Iterator[tuple[range, range]]:
+    """Every two blocks of so many frames that may see the same, each block with itself first, then with later ones.
+
+    Blocks whose frusta lie more than ``reach`` metres apart are left out, so that a walk through many rooms takes time
+    by its length, not by its square.
+    """
+    blocks = [range(start, min(start + block, len(depth))) for start in range(0, len(depth), block)]
+    boxes = []
+    for frames in blocks:
+        views = [frustum_box(torch.as_tensor(depth[index]), cameras[index], poses[index]) for index in frames]
+        stacked = torch.stack(views)
+        boxes.append(torch.stack((stacked[:, 0].amin(0) - reach, stacked[:, 1].amax(0))))
+    low, high = torch.stack(boxes or [torch.zeros(2, 3)]).unbind(1)
+    meet = ((low[:, None] <= high) & (low <= high[:, None])).all(-1)
+    for number, first in enumerate(blocks):
+        yield first, first
+        yield from ((first, second) for other, second in enumerate(blocks) if other > number and meet[number, other])
 
 
 def sorted_pairs(

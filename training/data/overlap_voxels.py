@@ -47,7 +47,8 @@ def mine_voxel_pairs(
     block = max(1, POINTS_AT_ONCE * len(chosen) // max(sampled, 1))
     pairs, overlaps = [], []
     held: tuple[range, list[NDArray[np.float64]]] = (range(0), [])
-    for first, second in block_pairs(len(depth), block):
+    cameras, poses = torch.as_tensor(intrinsics), torch.as_tensor(camera_to_world)
+    for first, second in block_pairs(depth, cameras, poses, block, RADIUS + VOXEL):
         if held[0] != first:
             held = first, [_averages(depth[index], intrinsics[index], camera_to_world[index]) for index in first]
         both = held[1]
