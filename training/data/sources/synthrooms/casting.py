@@ -1,7 +1,4 @@
-"""Ray casting: a room's triangles in Embree, whole images in one query.
-
-Vectors of many points are kept as (3, N), one row a coordinate: sums and products then run over contiguous memory.
-"""
+"""Ray casting: a room's triangles in Embree, whole images in one query."""
 
 from dataclasses import dataclass
 
@@ -13,8 +10,6 @@ from numpy.typing import NDArray
 from .rooms import Room
 
 Array = NDArray[np.float32]
-Index = NDArray[np.intp]
-FARTHEST = np.float32(100.0)  # metres; where a ray slips between two triangles it ends here
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +18,19 @@ class Hits:
 
     Args:
         distance: (N,) in lengths of the ray's direction.
-        triangle: (N,).
-        second, third: (N,) barycentric shares of the triangle's second and third corner.
+        triangle, part: (N,) int32.
+        position, normal: (N, 3); the normal is unit, smooth, and turned towards the ray's origin.
+        uv: (N, 2) in repeats.
+        cosine: (N,) between the ray and the surface's own normal, not negative.
     """
 
     distance: Array
-    triangle: Index
-    second: Array
-    third: Array
-
-    def __getitem__(self, index: Index) -> "Hits":
-        return Hits(self.distance[index], self.triangle[index], self.second[index], self.third[index])
+    triangle: NDArray[np.int32]
+    part: NDArray[np.int32]
+    position: Array
+    normal: Array
+    uv: Array
+    cosine: Array
 
 
 class Caster:
@@ -41,80 +38,65 @@ class Caster:
 
     Args:
         room: The room.
-
-    Attributes:
-        part: (F,) row of the room's tables of each triangle.
     """
 
     def __init__(self, room: Room) -> None:
-        self.part: Index = room.part.astype(np.intp)
+        self._part = room.part
         corners = room.shape.corners.astype(np.float32)
         self._scene = EmbreeScene(robust=True)
         faces = np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)
         TriangleMesh(self._scene, corners.reshape(-1, 3), faces)
-        edges = room.shape.corners[:, 1:] - room.shape.corners[:, :1]
-        geometric = np.cross(edges[:, 0], edges[:, 1])
-        geometric /= np.maximum(np.linalg.norm(geometric, axis=1, keepdims=True), 1e-12)
-        self._geometric = np.ascontiguousarray(geometric.T, np.float32)
-        self._normals = _spans(room.shape.normals)
-        self._uv = _spans(room.shape.uv)
+        # a corner and two edges of each attribute: what barycentric interpolation needs, in one gather
+        table = np.concatenate((room.shape.normals, room.shape.uv), -1).astype(np.float32)
+        self._table = np.concatenate((table[:, 0], table[:, 1] - table[:, 0], table[:, 2] - table[:, 0]), -1)
 
     def cast(self, origins: Array, directions: Array) -> Hits:
-        """First hits of rays (N, 3), (N, 3); directions need not be unit."""
+        """First hits of rays (N, 3), (N, 3); directions need not be unit. The room is closed: all rays hit."""
         result = self._scene.run(origins, directions, output=True)
-        triangle = result["primID"].astype(np.intp)
-        distance = np.minimum(result["tfar"], FARTHEST)
-        return Hits(distance, np.maximum(triangle, 0, out=triangle), result["u"], result["v"])
+        triangle, distance = result["primID"], result["tfar"]
+        geometric = result["Ng"]
+        toward = dot(geometric, directions)
+        lengths = length(geometric) * length(directions)
+        row = self._table[triangle]
+        row = row[:, :5] + result["u"][:, None] * row[:, 5:10] + result["v"][:, None] * row[:, 10:]
+        normal = row[:, :3]
+        away = dot(normal, directions) > 0
+        normal = normal / np.maximum(length(normal), 1e-6)[:, None]
+        return Hits(
+            distance=distance,
+            triangle=triangle,
+            part=self._part[triangle],
+            position=origins + directions * distance[:, None],
+            normal=np.where(away[:, None], -normal, normal),
+            uv=row[:, 3:],
+            cosine=np.abs(toward) / np.maximum(lengths, 1e-12),
+        )
 
-    def blocked(self, origins: Array, rays: Array) -> NDArray[np.bool_]:
-        """Whether something lies between (N, 3) and (N, 3) further on, both ends excluded."""
-        reach = np.full(len(origins), 0.999, np.float32)  # of the way: the end itself may lie on a lamp
-        return self._scene.run(origins, rays, dists=reach, query="OCCLUDED") == 0
+    def visible(self, start: Array, points: Array) -> Array:
+        """Share (N,) of a light's points that is seen from (N, 3). Where the first two agree they stand for all."""
 
-    def geometric(self, hits: Hits) -> Array:
-        """The triangles' own unit normals (3, N)."""
-        return take(self._geometric, hits.triangle)
+        def seen(which: NDArray[np.intp] | slice, point: Array) -> Array:
+            origin = start[which]
+            reach = np.full(len(origin), 0.999, np.float32)  # of the way: the point itself may lie on a lamp
+            return (self._scene.run(origin, point - origin, dists=reach, query="OCCLUDED") != 0).astype(np.float32)
 
-    def normals(self, hits: Hits, toward: Array) -> Array:
-        """Smooth unit normals (3, N), on the side of the vectors (3, N)."""
-        normal = self._between(self._normals, hits)
-        scale = np.maximum(np.sqrt(dot(normal, normal)), np.float32(1e-6))
-        normal /= np.copysign(scale, dot(normal, toward))
-        return normal
-
-    def uv(self, hits: Hits) -> Array:
-        """Texture coordinates (2, N) in repeats."""
-        return self._between(self._uv, hits)
-
-    def _between(self, spans: Array, hits: Hits) -> Array:
-        value = take(spans[0], hits.triangle)
-        for span, share in zip(spans[1:], (hits.second, hits.third), strict=True):
-            value += take(span, hits.triangle) * share
-        return value
-
-
-def _spans(corners: NDArray[np.float64]) -> Array:
-    """(3, C, F) of (F, 3, C): the first corner's value and what the others add."""
-    first = corners[:, 0]
-    return np.stack((first.T, (corners[:, 1] - first).T, (corners[:, 2] - first).T)).astype(np.float32)
-
-
-def take(rows: Array, index: Index) -> Array:
-    """(C, N): columns of (C, F); indices must be good ones."""
-    out = np.empty((len(rows), len(index)), rows.dtype)
-    for row, target in zip(rows, out, strict=True):
-        np.take(row, index, out=target, mode="clip")  # without a check that would cost a copy
-    return out
+        visible = seen(slice(None), points[0])
+        if len(points) > 1:
+            second = seen(slice(None), points[1])
+            shadow_edge = np.flatnonzero(visible != second)
+            visible = np.float32(0.5) * (visible + second)
+            total = np.ones(len(shadow_edge), np.float32)
+            for point in points[2:]:
+                total += seen(shadow_edge, point)
+            visible[shadow_edge] = total / len(points)
+        return visible
 
 
 def dot(first: Array, second: Array) -> Array:
-    """Scalar products (...) of (3, ...) and (3, ...)."""
-    product = first[0] * second[0]
-    product += first[1] * second[1]
-    product += first[2] * second[2]
-    return product
+    """Scalar products (N,) of (N, 3) and (N, 3)."""
+    return np.einsum("ij,ij->i", first, second)
 
 
-def rows(vectors: Array) -> Array:
-    """(N, 3) as Embree wants them, of (3, N)."""
-    return np.ascontiguousarray(vectors.T)
+def length(vectors: Array) -> Array:
+    """Lengths (N,) of (N, 3)."""
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
