@@ -1,4 +1,4 @@
-"""The adapter against real scenezoo, on scenes written here in the layouts of four datasets that it reads.
+"""The adapter against real scenezoo, on scenes written here in the layouts of five datasets that it reads.
 
 scenezoo's adapters import Open3D, which needs a library of the system (libusb) that not every machine has. Where it
 cannot be loaded an empty module stands for it: frames do not need it, and the tests of meshes skip.
@@ -27,7 +27,8 @@ from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 
 pytest.importorskip("scenezoo", reason="scenezoo is not installed (extra datasets)")
-av = pytest.importorskip("av")  # scenezoo's reader of videos comes with it
+av = pytest.importorskip("av")  # scenezoo's readers of videos and of depth come with it
+lz4 = pytest.importorskip("lz4.block")
 
 HALF = np.array([2.0, 1.5, 2.0])  # of the box that is looked at from inside
 WAVES = np.array([[2.0, 3.5, 1.5], [3.0, 1.0, 4.0], [1.5, 3.0, 2.5]])
@@ -250,7 +251,35 @@ def write_multiscan(root: Path) -> Path:
     return root
 
 
+ROOM = "0a5c013435"
+
+
+def write_scannetpp(root: Path) -> Path:
+    """A scene of ScanNet++: a phone's video, its depth in blocks of lz4, cameras by frame, the list of a split."""
+    folder = root / "data" / ROOM / "iphone"
+    folder.mkdir(parents=True)
+    (root / "splits").mkdir()
+    (root / "splits" / "nvs_sem_train.txt").write_text(f"{ROOM}\nnot-downloaded")
+    size, depth_size = (1440, 1920), (192, 256)
+    cameras, blocks = {}, b""
+    with av.open(folder / "rgb.mkv", "w") as video:
+        stream = video.add_stream("libx264rgb", rate=60, options={"qp": "0", "preset": "ultrafast"})
+        stream.height, stream.width = size
+        stream.pix_fmt = "rgb24"
+        for number in range(FRAMES):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(look(number, size)[0], format="rgb24")))
+            block = lz4.compress(millimetres(look(number, depth_size)[1]).tobytes(), store_size=False)
+            blocks += len(block).to_bytes(4, "little") + block
+            matrices = {"aligned_pose": pose(number).tolist(), "intrinsic": camera(size).tolist()}
+            cameras[f"frame_{number:06d}"] = {"timestamp": number / 60} | matrices
+        video.mux(stream.encode())
+    (folder / "depth.bin").write_bytes(blocks)
+    (folder / "pose_intrinsic_imu.json").write_text(json.dumps(cameras))
+    return root
+
+
 LAYOUTS = [
+    ("scannetppv2", "nvs_sem_train", write_scannetpp, ROOM, (384, 512)),
     ("3rscan", "train", box_3rscan, SCAN, (128, 96)),  # height and width: upright, twice the depth's
     ("arkitscenes", "train_raw", write_arkitscenes, VIDEO, (128, 96)),
     ("multiscan", None, write_multiscan, APARTMENT, (128, 96)),
