@@ -29,7 +29,7 @@ for stride, features in zip(backbone.feature_info.reduction(), backbone(torch.ze
 PYTHON
 
 step "Probe: how often do features find the same point in another view of rooms never seen?"
-pri3d-train probe "$out/resunet18_pri3d_joint.demo" "$out/heldout" --size 120 160 --out "$out/probe.json"
+pri3d-train probe "$out/resunet18_pri3d_joint.demo" "$out/heldout" --protocol covisible --stages decoder --size 120 160 --out "$out/probe.json"
 
 step "Picture: features of a room never seen, from two sides, as colours; and where the middle of one is in the other"
 python -m zipfile -e "$out/heldout/room00001003.pri3d.zip" "$out/frames"

@@ -36,13 +36,14 @@ class ResUNet(nn.Module):
     Args:
         encoder: a timm model with `feature_info` and `forward_intermediates`. It becomes a part of this one, and what
             it has behind its last stage (norm, pooling, classifier) is taken off.
+        decoder: `authors`, or `light`, which costs less than the encoder.
         num_classes: channels of a 1x1 convolution on the features; 0 for none.
 
     Raises:
-        ValueError: the encoder has no stages.
+        ValueError: the encoder has no stages, or there is no such decoder.
     """
 
-    def __init__(self, encoder: nn.Module, *, num_classes: int = 0) -> None:
+    def __init__(self, encoder: nn.Module, *, decoder: str = "authors", num_classes: int = 0) -> None:
         super().__init__()
         stages = [(info["reduction"], info["num_chs"]) for info in getattr(encoder, "feature_info", ())]
         if not stages or not hasattr(encoder, "forward_intermediates"):
@@ -57,7 +58,7 @@ class ResUNet(nn.Module):
         encoder.prune_intermediate_layers(self._indices, prune_norm=True)  # type: ignore[operator]
         self.encoder = encoder
         channels = [stages[index][1] for index in chosen]
-        self.decoder = Decoder(channels)
+        self.decoder = Decoder(channels, decoder)
         self.num_features = self.decoder.out_channels
         self.feature_info = [
             {"num_chs": count, "reduction": reduction, "module": module}
@@ -194,12 +195,12 @@ def choose_stages(reductions: Sequence[int]) -> list[int]:
     return chosen
 
 
-def build_resunet(encoder_name: str, *, in_chans: int = 3, num_classes: int = 0) -> ResUNet:
+def build_resunet(encoder_name: str, *, decoder: str = "authors", in_chans: int = 3, num_classes: int = 0) -> ResUNet:
     """A randomly initialised dense model on the timm encoder of this name, e.g. `resnet18`."""
     encoder = timm.create_model(
         encoder_name, pretrained=False, in_chans=in_chans, num_classes=0, **any_size(encoder_name)
     )
-    return ResUNet(encoder, num_classes=num_classes)
+    return ResUNet(encoder, decoder=decoder, num_classes=num_classes)
 
 
 def any_size(encoder_name: str) -> dict[str, bool]:
@@ -242,7 +243,7 @@ def _resunet(variant: str, encoder_name: str, pretrained: bool, **kwargs: Any) -
 
 @register_model
 def resunet(pretrained: bool = False, encoder_name: str = "resnet50", **kwargs: Any) -> nn.Module:
-    """Any timm encoder with the decoder; weight folders name it for dense models without an entry of their own."""
+    """Any timm encoder with either decoder; weight folders name it for dense models without an entry of their own."""
     overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {})
     overlay["first_conv"] = f"encoder.{timm.get_pretrained_cfg_value(encoder_name, 'first_conv')}"
     return _resunet("resunet", encoder_name, pretrained, pretrained_cfg_overlay=overlay, **kwargs)

@@ -1,21 +1,28 @@
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
+from pri3d_zoo.hub import WeightsError
 from pri3d_zoo.training.data.dataset import PairDataset, collate
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
+from pri3d_zoo.training.evaluate.backbones import FeatureMaps
 from pri3d_zoo.training.evaluate.probe import (
     THRESHOLDS,
+    Protocol,
     best_matches,
     match_errors,
     matching_recall,
+    probe_maps,
     probe_names,
     probe_pairs,
     write_results,
 )
+from pri3d_zoo.training.evaluate.probe_tables import covisible_table, probe3d_table
 from pri3d_zoo.training.export import export
 from pri3d_zoo.training.geometry import depth_to_world
 
@@ -92,21 +99,70 @@ def test_the_same_pairs_and_queries_for_everybody(tiny_store):
     assert torch.initial_seed() == 3  # the caller's random state is left alone
 
 
-def test_named_weights_beside_random_ones(tiny_run, tiny_store, tmp_path):
+def test_named_weights_beside_random_and_shuffled_ones(tiny_run, tiny_store, tmp_path):
     export(tiny_run, tmp_path / "dense", dense=True)
-    rows = probe_names([str(tiny_run), str(tmp_path / "dense")], tiny_store, scenes=["box0"], pairs=3, size=SIZE)
-    assert [row.name for row in rows] == ["random resnet18", str(tiny_run), str(tmp_path / "dense")]
-    assert rows[1].recall == rows[2].recall
-    assert rows[0].recall != rows[1].recall
-    assert set(rows[0].recall.at) == set(THRESHOLDS)
-    write_results(rows, tmp_path / "deep" / "probe.json")
-    assert json.loads((tmp_path / "deep" / "probe.json").read_text())[1]["recall"]["queries"] == rows[1].recall.queries
-
-
-def test_weights_without_dense_features(tiny_run, tiny_store, tmp_path):
     export(tiny_run, tmp_path / "encoder")
-    with pytest.raises(InputError, match="export the run with --dense"):
-        probe_names([str(tmp_path / "encoder")], tiny_store, size=SIZE)
+    names = [str(tiny_run), str(tmp_path / "dense"), str(tmp_path / "encoder")]
+    rows = probe_names(names, tiny_store, scenes=["box0"], pairs=3, size=SIZE)
+    kinds = ["random resnet18, authors decoder", "random resnet18", *names, f"shuffled {tiny_run}"]
+    strides = [f"stride {stride}" for stride in (4, 8, 16, 32)]
+    wanted = {kind: strides + ["decoder"] * (kind not in (kinds[1], names[2])) for kind in kinds}
+    assert [(row.name, row.stage) for row in rows] == [(kind, stage) for kind in kinds for stage in wanted[kind]]
+    found = {(row.name, row.stage): row for row in rows}
+    for stage in strides:  # the same weights, whichever way they are named
+        same = [found[name, stage] for name in names]
+        for row in same[1:]:  # but for the order in which their memory layouts add up
+            assert row.covisible.at == pytest.approx(same[0].covisible.at, abs=0.02), (row.name, stage)
+            assert row.probe3d.recall == pytest.approx(same[0].probe3d.recall, abs=0.02), (row.name, stage)
+        assert found[kinds[0], stage].covisible != same[0].covisible
+    assert set(rows[0].covisible.at) == set(THRESHOLDS)
+    assert set(rows[0].probe3d.recall) == {5, 10, 20}
+    write_results(rows, tmp_path / "deep" / "probe.json")
+    written = json.loads((tmp_path / "deep" / "probe.json").read_text())
+    assert written[1]["covisible"]["queries"] == rows[1].covisible.queries
+    assert f"{rows[0].probe3d.recall[5]:.3f}" in render(probe3d_table(rows))
+    assert f"{rows[0].covisible.at[10]:.3f}" in render(covisible_table(rows))
+
+
+def render(table):
+    console = Console(width=250, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def test_one_protocol_and_one_stage(tiny_run, tiny_store):
+    rows = probe_names(
+        [str(tiny_run)], tiny_store, protocols=[Protocol.covisible], stages=["decoder"], pairs=2, size=SIZE
+    )
+    assert [row.stage for row in rows] == ["decoder"] * 3
+    assert all(row.probe3d is None and row.covisible is not None for row in rows)
+    with pytest.raises(InputError, match="no stage 'neck' in this network; there are stride 4, "):
+        probe_names([str(tiny_run)], tiny_store, stages=["neck"], pairs=1, size=SIZE)
+
+
+def test_shuffled_maps_fall_to_chance(batch):
+    """Maps of constant random colours a cell, the same in both views where they see the same place."""
+
+    class Places(FeatureMaps):
+        def __init__(self, maps):
+            torch.nn.Module.__init__(self)
+            self.maps = iter(maps)
+
+        def forward(self, _):
+            return {"decoder": next(self.maps)}
+
+    perfect = probe_maps(Places(position_features(batch)), batch, list(Protocol))["decoder"]
+    shuffled = probe_maps(Places(position_features(batch)), batch, list(Protocol), shuffled=True)["decoder"]
+    assert perfect[0].at[10] > 0.99
+    assert perfect[1].recall[5] > 0.99
+    assert shuffled[0].at[20] < 2 * torch.pi * (20 / 5) ** 2 / (48 * 64)
+    assert shuffled[1].recall[5] < 2 * torch.pi * 5**2 / (48 * 64)
+
+
+@pytest.mark.parametrize("name", ["resnet18_pri3d_joint", "no_such_network"])
+def test_names_without_weights(name, tiny_store):
+    with pytest.raises(WeightsError, match=name):
+        probe_names([name], tiny_store, size=SIZE)
 
 
 def test_no_valid_depth_is_said(batch):

@@ -1,22 +1,19 @@
 """The label-free probe: do the features of a point agree between two views of it?
 
-First version: dense matching recall. For pixels of one view whose true match in the other is known from depth and
-poses, the nearest neighbour among all cells of the other view's feature map, by cosine, is compared with the truth.
+Two protocols. ``probe3d.py`` is that of the literature, over all pixels with depth. Dense matching recall, here, asks
+only pixels whose true match in the other view is known from depth and poses: the nearest neighbour among all cells of
+the other view's feature map, by cosine, is compared with the truth.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-import pri3d_zoo
-from pri3d_zoo.hub import CONFIG_FILE
-from pri3d_zoo.names import METHODS, ModelName, parse_name
-from pri3d_zoo.resunet import ResUNet, build_resunet
 
 from ..data.augment import normalize
 from ..data.dataset import PairBatch, PairDataset, collate
@@ -24,8 +21,9 @@ from ..data.store import SceneStore
 from ..errors import InputError
 from ..files import write_whole
 from ..matches import sample_features, view_matches
-from ..pretrain import CONFIG, trained_model
 from ..seeds import mix_seeds
+from .backbones import FeatureMaps, load_backbone
+from .probe3d import GridPair, Matching, summarise
 
 THRESHOLDS = (5, 10, 20)  # pixels of an image that is 320 wide
 QUERIES = 256  # a pair
@@ -74,8 +72,11 @@ def matching_recall(
     Raises:
         InputError: Nothing in the batch has a true match.
     """
-    errors = matching_errors(backbone, batch, seed=seed, device=device)
-    every = torch.cat(errors)
+    return _recall(matching_errors(backbone, batch, seed=seed, device=device))
+
+
+def _recall(errors: Sequence[Tensor]) -> Recall:
+    every = torch.cat(list(errors))
     if len(every) == 0:
         raise InputError("no pixel of the probed pairs has a true match; are depth and poses of this store right?")
     at = {threshold: (every <= threshold).float().mean().item() for threshold in THRESHOLDS}
@@ -99,16 +100,19 @@ def matching_errors(
     """
     device = device or torch.device("cpu")
     backbone = backbone.to(device)
-    size = (batch.color.shape[-2], batch.color.shape[-1])
     errors = []
-    with torch.random.fork_rng():
-        for index in range(len(batch.color)):  # one pair at a time: all cells of a map are candidates of each query
-            one = batch.pair(index).to(device)
-            torch.manual_seed(mix_seeds(seed, index))
-            first, second, valid = view_matches(one.depth, one.intrinsics, one.camera_to_world, QUERIES, RADIUS)
-            error = match_errors(backbone(normalize(one.color[0])), first, second, size)[valid[0]]
-            errors.append(error.cpu() * (320 / size[1]))
+    for index in range(len(batch.color)):  # one pair at a time: all cells of a map are candidates of each query
+        one = batch.pair(index).to(device)
+        errors.append(_errors_of_pair(backbone(normalize(one.color[0])), one, mix_seeds(seed, index)))
     return errors
+
+
+def _errors_of_pair(features: Tensor, pair: PairBatch, seed: int) -> Tensor:
+    size = (pair.color.shape[-2], pair.color.shape[-1])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        first, second, valid = view_matches(pair.depth, pair.intrinsics, pair.camera_to_world, QUERIES, RADIUS)
+    return match_errors(features, first, second, size)[valid[0]].cpu() * (320 / size[1])
 
 
 def match_errors(features: Tensor, first: Tensor, second: Tensor, size: tuple[int, int]) -> Tensor:
@@ -141,78 +145,136 @@ def best_matches(features: Tensor, first: Tensor, size: tuple[int, int]) -> Tens
     return (torch.stack((best % width, best // width), -1) + 0.5) * scale - 0.5
 
 
+class Protocol(StrEnum):
+    """How matches are made and counted."""
+
+    probe3d = "probe3d"
+    covisible = "covisible"
+
+
 @dataclass(frozen=True)
 class ProbeResult:
-    """One row of the probe: which weights, on which scenes, and how well they match."""
+    """One row of the probe: which weights, which of their maps, on which scenes, and how well they match.
+
+    Args:
+        name: Of the weights.
+        stage: Of the map: "stride 4" to "stride 32" of the encoder, "decoder".
+        scenes: Names, or "all".
+        covisible: Dense matching recall; None if not asked for.
+        probe3d: The figures of Probe3D's protocol; None if not asked for.
+    """
 
     name: str
+    stage: str
     scenes: str
-    recall: Recall
+    covisible: Recall | None
+    probe3d: Matching | None
 
 
 def probe_names(
     names: Sequence[str],
     store: Path,
     *,
+    protocols: Sequence[Protocol] = tuple(Protocol),
+    stages: Sequence[str] = (),
     scenes: Sequence[str] = (),
     pairs: int = 100,
     min_overlap: float = 0.0,
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
 ) -> list[ProbeResult]:
-    """Matching recall of each of the named weights, and of random ones of every network among them.
+    """What the maps of each of the named weights match, of random weights of every network among them, and of the first
+    named with the cells of the second view's map shuffled, which must fall to chance.
 
     Args:
-        names: Folders of runs, dense weight folders, or names of dense models of the zoo.
+        names: See ``load_backbone``.
         store: Folder of a store.
+        protocols: Which figures.
+        stages: Of which maps; all, if none is named.
         scenes: Those to take pairs from; all, if none is named.
         pairs: At most so many.
         min_overlap: The least share of points that a pair has in common.
-        size: (height, width) of the images; thresholds are in pixels of a 320 wide image whatever it is.
+        size: (height, width) of the images.
         seed: Of pairs, queries and random weights.
 
     Raises:
-        InputError, WeightsError: Weights or scenes that are not there.
+        InputError, WeightsError: Weights, stages or scenes that are not there.
     """
-    loaded = [(name, load_dense(name)) for name in names]
+    loaded = {name: load_backbone(name) for name in names}
     batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed, min_overlap)
+    rows: dict[str, tuple[FeatureMaps, bool]] = {}
+    for backbone in loaded.values():
+        kind = f"random {backbone.encoder}" + f", {backbone.decoder} decoder" * (backbone.decoder is not None)
+        if kind not in rows:
+            rows[kind] = backbone.random(seed), False
+    rows |= {name: (backbone.maps, False) for name, backbone in loaded.items()}
+    if loaded:
+        rows[f"shuffled {names[0]}"] = loaded[names[0]].maps, True
     where = ", ".join(scenes) or "all"
+    return [
+        ProbeResult(name, stage, where, *figures)
+        for name, (maps, shuffled) in rows.items()
+        for stage, figures in probe_maps(maps, batch, protocols, stages, seed=seed, shuffled=shuffled).items()
+    ]
+
+
+@torch.no_grad()
+def probe_maps(
+    network: FeatureMaps,
+    batch: PairBatch,
+    protocols: Sequence[Protocol],
+    stages: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    shuffled: bool = False,
+) -> dict[str, tuple[Recall | None, Matching | None]]:
+    """The figures of a network by stage: of co-visible pixels, and of Probe3D's protocol, where asked for.
+
+    Args:
+        network: What is probed.
+        batch: Of ``probe_pairs``.
+        protocols: Which figures.
+        stages: Of which maps; all, if none is named.
+        seed: Of the queries, and of the shuffling.
+        shuffled: Whether to shuffle the cells of the second views' maps.
+
+    Raises:
+        InputError: The network has no such stage, or nothing in the batch has a true match.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    results = []
-    for encoder in dict.fromkeys(encoder for _, (encoder, _) in loaded):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            random = build_resunet(encoder).eval()
-        recall = matching_recall(random, batch, seed=seed, device=device)
-        results.append(ProbeResult(f"random {encoder}", where, recall))
-    for name, (_, backbone) in loaded:
-        results.append(ProbeResult(name, where, matching_recall(backbone, batch, seed=seed, device=device)))
-    return results
+    network = network.to(device)
+    covisible: dict[str, list[Tensor]] = {}
+    probe3d: dict[str, list[Tensor]] = {}
+    rotations = []
+    grid = (0, 0)
+    for index in range(len(batch.color)):
+        pair = batch.pair(index).to(device)
+        view = GridPair(pair)
+        grid = view.grid
+        rotations.append(view.rotation)
+        maps = network(normalize(pair.color[0]))
+        for stage in stages or maps:
+            if stage not in maps:
+                raise InputError(f"there is no stage {stage!r} in this network; there are {', '.join(maps)}")
+            features = _shuffle(maps[stage], mix_seeds(seed, index)) if shuffled else maps[stage]
+            if Protocol.covisible in protocols:
+                errors = _errors_of_pair(features, pair, mix_seeds(seed, index))
+                covisible.setdefault(stage, []).append(errors)
+            if Protocol.probe3d in protocols:
+                probe3d.setdefault(stage, []).append(view.errors(*view.features(features)).cpu())
+    return {
+        stage: (
+            _recall(covisible[stage]) if stage in covisible else None,
+            summarise(probe3d[stage], rotations, grid) if stage in probe3d else None,
+        )
+        for stage in covisible | probe3d
+    }
 
 
-def load_dense(name: str) -> tuple[str, ResUNet]:
-    """The encoder's name and the dense model, in eval mode, of a run, a dense weight folder or a name of the zoo."""
-    if (Path(name) / CONFIG).is_file():
-        run, two_branch = trained_model(Path(name))
-        return run.model.encoder, two_branch.backbone
-    config_file = Path(name) / CONFIG_FILE
-    folder = config_file.is_file()
-    model = name.partition(".")[0]
-    if folder:
-        try:
-            config = json.loads(config_file.read_text())
-            model = str(config["architecture"])
-            if model == "resunet":  # then the method is not named, and does not matter
-                model = str(ModelName(config["model_args"]["encoder_name"], METHODS[0], dense=True))
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{config_file} names no architecture; export the run again with --dense") from None
-        if not model.startswith("resunet"):
-            raise InputError(f"{name} holds {model}, which has no dense features; export the run with --dense")
-    backbone = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None).eval()
-    parsed = parse_name(model)
-    if parsed is None or not isinstance(backbone, ResUNet):
-        raise InputError(f"{name} has no dense features; name a resunet model, a dense weight folder, or a run")
-    return parsed.encoder, backbone
+def _shuffle(maps: Tensor, seed: int) -> Tensor:
+    """Maps (2, C, h, w) with the cells of the second one in random order."""
+    order = torch.randperm(maps[0, 0].numel(), generator=torch.Generator().manual_seed(seed)).to(maps.device)
+    return torch.stack((maps[0], maps[1].flatten(1)[:, order].view_as(maps[1])))
 
 
 def write_results(results: Sequence[ProbeResult], path: Path) -> None:

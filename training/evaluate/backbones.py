@@ -1,0 +1,111 @@
+"""Weights by whatever name they have, as networks that give the feature maps of their stages."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import pri3d_zoo
+from pri3d_zoo.hub import CONFIG_FILE
+from pri3d_zoo.names import METHODS, ModelName, parse_name
+from pri3d_zoo.resunet import STRIDES, ResUNet, any_size, build_resunet, choose_stages
+
+from ..errors import InputError, first_line
+from ..run_folder import CONFIG, trained_model
+
+DECODER = "decoder"  # the name of its output among the maps; the stages of the encoder go by their strides
+
+
+class FeatureMaps(nn.Module):
+    """The feature maps of a network by name: the encoder's four stages and, of a dense model, the decoder's output.
+
+    Args:
+        network: A timm encoder, or a ResUNet; put into eval mode.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+        self.dense = isinstance(network, ResUNet)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps (B, C, h, w) of images (B, 3, H, W), normalised; one at each of the strides 4, 8, 16 and 32 first."""
+        if isinstance(self.network, ResUNet):
+            stages: list[Tensor] = []
+            handle = self.network.decoder.register_forward_pre_hook(lambda _, inputs: stages.extend(inputs[0]))
+            try:
+                last = {DECODER: self.network.forward_features(images)}
+            finally:
+                handle.remove()
+        else:
+            chosen = choose_stages([info["reduction"] for info in self.network.feature_info])  # type: ignore[union-attr]
+            indices = sorted(set(chosen))
+            found = self.network.forward_intermediates(images, indices=indices, intermediates_only=True)  # type: ignore[operator]
+            stages, last = [found[indices.index(index)] for index in chosen], {}
+        return {f"stride {stride}": stage for stride, stage in zip(STRIDES, stages, strict=True)} | last
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """Weights that were found.
+
+    Args:
+        encoder: timm's name of the encoder.
+        decoder: Which decoder is on it; None for an encoder alone.
+        maps: The network.
+    """
+
+    encoder: str
+    decoder: str | None
+    maps: FeatureMaps
+
+    def random(self, seed: int) -> FeatureMaps:
+        """The same network with random weights, a function of the seed alone."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if self.decoder is not None:
+                return FeatureMaps(build_resunet(self.encoder, decoder=self.decoder))
+            return FeatureMaps(timm.create_model(self.encoder, num_classes=0, **any_size(self.encoder)))
+
+
+def load_backbone(name: str) -> Backbone:
+    """The network of a run's folder, of a weight folder, of a name of the zoo, or of one of timm's with its weights.
+
+    Raises:
+        InputError, WeightsError: There is no such thing, or its weights cannot be had.
+    """
+    if (Path(name) / CONFIG).is_file():
+        run, trained = trained_model(Path(name))
+        return _of_network(run.model.encoder, trained.backbone)
+    config_file = Path(name) / CONFIG_FILE
+    folder = config_file.is_file()
+    model = name.partition(".")[0]
+    if folder:
+        try:
+            config = json.loads(config_file.read_text())
+            model = str(config["architecture"])
+            if model == "resunet":  # then the method is not named, and does not matter
+                model = str(ModelName(config["model_args"]["encoder_name"], METHODS[0], dense=True))
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{config_file} names no architecture; export the run again") from None
+    parsed = parse_name(model)
+    if parsed is None and not folder and timm.is_model(model):
+        try:
+            network = timm.create_model(name, pretrained=True, num_classes=0, **any_size(model))
+        except Exception as error:  # whatever the Hub client, the network or timm raise
+            raise InputError(f"timm could not get weights for {name} ({first_line(error)})") from None
+        return _of_network(model, network)
+    if parsed is None and folder:  # a weight folder names the bare encoder, so that timm loads it too
+        parsed = ModelName(model, METHODS[0])
+        model = str(parsed)
+    network = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None)
+    assert parsed is not None  # create_model has refused what is no name
+    return _of_network(parsed.encoder, network)
+
+
+def _of_network(encoder: str, network: nn.Module) -> Backbone:
+    return Backbone(encoder, network.decoder.kind if isinstance(network, ResUNet) else None, FeatureMaps(network))
