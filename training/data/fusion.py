@@ -126,32 +126,36 @@ class _Slab:
     Args:
         first, last: Voxel coordinates x from the first up to, not including, the last.
         frames: Numbers of the frames that may see it or what is around it.
+        boxes: (F, 2, 3) lowest and highest voxel coordinates that each of these frames says something of.
     """
 
     first: int
     last: int
     frames: list[int]
+    boxes: Tensor
 
 
 def _slabs(frames: _Frames, voxel_size: float) -> Iterator[_Slab]:
     """Slabs, in rising order and as thick as they may be, that hold all points."""
-    blocks = torch.zeros(0, dtype=torch.int64)
-    seen = torch.zeros(len(frames.depth), 2)  # lowest and highest x that a frame says something of
+    touched = [torch.zeros(0, dtype=torch.int64)]
+    seen = torch.zeros(len(frames.depth), 2, 3, dtype=torch.int64)
     reach = TRUNCATION * voxel_size
     for index in range(len(frames.depth)):
         image = _metres(frames.depth[index])
         farther = torch.where(image > 0, image + reach, 0)
         box = frustum_box(farther, frames.cameras[index].double(), frames.poses[index])
-        seen[index] = box[:, 0]
-        touched = torch.unique(_checked_keys(frames.points(index), voxel_size * BLOCK))
-        blocks = torch.unique(torch.cat((blocks, touched)))
+        seen[index] = quantize(box, voxel_size) + torch.tensor([[-1], [1]])  # a voxel more, for rounding
+        touched.append(torch.unique(_checked_keys(frames.points(index), voxel_size * BLOCK)))
+        if len(touched) > FRAMES_AT_ONCE:
+            touched = [torch.unique(torch.cat(touched))]
+    blocks = torch.unique(torch.cat(touched))
     layers, counts = torch.unique_consecutive(_unpack_keys(blocks)[:, 0], return_counts=True)
     number = counts.cumsum(0) // BLOCKS_AT_ONCE  # a layer goes where its last block falls
     begins = layers[number.diff(prepend=number.new_full((1,), -1)) > 0] * BLOCK
     borders = [-KEY_OFFSET, *begins[1:].tolist(), KEY_OFFSET]
     for first, last in pairwise(borders):
-        low, high = (first - HALO - 1) * voxel_size, (last + HALO + 1) * voxel_size
-        yield _Slab(first, last, ((seen[:, 0] <= high) & (seen[:, 1] >= low)).nonzero()[:, 0].tolist())
+        chosen = (seen[:, 0, 0] <= last + HALO) & (seen[:, 1, 0] >= first - HALO)
+        yield _Slab(first, last, chosen.nonzero()[:, 0].tolist(), seen[chosen])
 
 
 def _fuse_slab(frames: _Frames, slab: _Slab, voxel_size: float) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -160,21 +164,26 @@ def _fuse_slab(frames: _Frames, slab: _Slab, voxel_size: float) -> tuple[NDArray
     coordinates = _unpack_keys(keys)
     centers = voxel_centers(coordinates, voxel_size)
     truncation = TRUNCATION * voxel_size
+    x = coordinates[:, 0].contiguous()
 
     distances, weights, observed = torch.zeros(3, len(keys)).unbind()
     shades, shade_weights = torch.zeros(len(keys), 3), torch.zeros(len(keys), 1)
-    for index in slab.frames:
+    for index, box in zip(slab.frames, slab.boxes, strict=True):
         depth = _metres(frames.depth[index])
-        voxel, pixel, reading, distance = _observe(centers, depth, frames.cameras[index], frames.poses[index])
+        some = slice(int(torch.searchsorted(x, box[0, 0])), int(torch.searchsorted(x, box[1, 0], right=True)))
+        there = coordinates[some, 1:]
+        near = ((there >= box[0, 1:]) & (there <= box[1, 1:])).all(1).nonzero()[:, 0] + some.start
+        voxel, pixel, reading, distance = _observe(centers[near], depth, frames.cameras[index], frames.poses[index])
+        voxel = near[voxel]
         in_reach = distance > -truncation  # farther behind what is seen nothing is known
         voxel, pixel, reading, distance = voxel[in_reach], pixel[in_reach], reading[in_reach], distance[in_reach]
         weight = 1 / reading**2  # the noise of depth cameras grows with the square of the distance
         distances[voxel] += weight * distance.clamp(max=truncation)  # beyond it: free space, and counts as such
         weights[voxel] += weight
-        near = distance < truncation
-        voxel, weight = voxel[near], (weight * (truncation - distance.abs()))[near, None]
+        at_surface = distance < truncation
+        voxel, weight = voxel[at_surface], (weight * (truncation - distance.abs()))[at_surface, None]
         observed[voxel] += 1
-        shades[voxel] += weight * torch.as_tensor(frames.color[index]).reshape(-1, 3)[pixel[near]]
+        shades[voxel] += weight * torch.as_tensor(frames.color[index]).reshape(-1, 3)[pixel[at_surface]]
         shade_weights[voxel] += weight
 
     seen = weights > 0
