@@ -84,10 +84,12 @@ def load_backbone(name: str) -> Backbone:
     config_file = Path(name) / CONFIG_FILE
     folder = config_file.is_file()
     model = name.partition(".")[0]
+    arguments = {}
     if folder:
         try:
             config = json.loads(config_file.read_text())
             model = str(config["architecture"])
+            arguments = {key: value for key, value in config.get("model_args", {}).items() if key == "decoder"}
             if model == "resunet":  # then the method is not named, and does not matter
                 model = str(ModelName(config["model_args"]["encoder_name"], METHODS[0], dense=True))
         except (ValueError, KeyError, TypeError):
@@ -102,7 +104,7 @@ def load_backbone(name: str) -> Backbone:
     if parsed is None and folder:  # a weight folder names the bare encoder, so that timm loads it too
         parsed = ModelName(model, METHODS[0])
         model = str(parsed)
-    network = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None)
+    network = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None, **arguments)
     assert parsed is not None  # create_model has refused what is no name
     return _of_network(parsed.encoder, network)
 

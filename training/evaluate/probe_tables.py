@@ -12,9 +12,7 @@ def probe3d_table(results: Sequence[ProbeResult]) -> Table:
     """Recall by threshold and by rotation, with the number of pairs of each bin in the heading."""
     found = [(row, row.probe3d) for row in results if row.probe3d is not None]
     first = found[0][1]
-    bins = (
-        f"{name} deg@{probe3d.BIN_THRESHOLD} ({first.pairs_by_rotation[name]} pairs)" for name in first.by_rotation
-    )
+    bins = (f"{name} deg@{probe3d.BIN_THRESHOLD} ({first.pairs_by_rotation[name]} pairs)" for name in first.by_rotation)
     heads = (f"recall@{threshold} px" for threshold in probe3d.THRESHOLDS)
     title = f"Probe3D, grid of {first.grid[0]}x{first.grid[1]}"
     table = Table("weights", "map", "scenes", *heads, *bins, "matches", title=title)

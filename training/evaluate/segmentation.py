@@ -1,0 +1,262 @@
+"""Fine-tuning for semantic segmentation, with the loop of pre-training, and its figures on the validation split."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from ..checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from ..data.augment import normalize
+from ..data.dataset import StepSampler
+from ..errors import InputError
+from ..loop import LoopSettings, train
+from ..pretrain import uses_bf16
+from ..run_folder import open_run
+from .backbones import load_backbone
+from .confusion import ConfusionMatrix, SegmentationFigures, figures
+from .label_sets import IGNORED, label_set
+from .labelled_images import LabelledImages, find_items, fraction, listed
+from .results import append_result
+from .segmentation_config import SegmentationConfig
+from .segmenters import Segmenter
+
+BEST = "best"  # folder of the checkpoint with the best figures
+EVALUATIONS = "evaluations.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBatch:
+    """Images with labels.
+
+    Args:
+        color: (B, 3, H, W) uint8.
+        labels: (B, H, W) uint8, class indices or ``IGNORED``.
+    """
+
+    color: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> "LabelledBatch":
+        """The batch on a device, copied without waiting where the memory is pinned."""
+        return LabelledBatch(self.color.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "LabelledBatch":
+        """For the loader: page-locked copies."""
+        return LabelledBatch(self.color.pin_memory(), self.labels.pin_memory())
+
+
+class SegmentationTask:
+    """Cross-entropy over the pixels that have a class.
+
+    Args:
+        auxiliary_weight: Of the auxiliary head's cross-entropy.
+    """
+
+    def __init__(self, auxiliary_weight: float) -> None:
+        self.auxiliary_weight = auxiliary_weight
+
+    def __call__(self, model: nn.Module, batch: LabelledBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses by name, to be added up, and the share of right pixels."""
+        labels = batch.labels.long()
+        scores = model(normalize(batch.color))
+        # the mean over the pixels that count, 0 in an image without any
+        counted = (labels != IGNORED).sum().clamp(min=1)
+        found = [
+            F.cross_entropy(each.float(), labels, ignore_index=IGNORED, reduction="sum") / counted for each in scores
+        ]
+        losses = {"classes": found[0]}
+        if len(found) > 1:
+            losses["auxiliary"] = self.auxiliary_weight * found[1]
+        right = (scores[0].detach().argmax(1) == labels).sum() / counted
+        return losses, {"accuracy": right}
+
+
+def segment(config: SegmentationConfig) -> SegmentationFigures | None:
+    """Run or continue the fine-tuning that ``config`` describes, in the folder ``config.run``.
+
+    The figures are those of the best of the evaluations on the validation split, as the authors report them; they are
+    added to ``config.results``.
+
+    Returns:
+        The figures, or None where a signal stopped the run, after saving.
+
+    Raises:
+        InputError: The data, the initialisation or the state of the run folder does not fit.
+    """
+    begin = perf_counter()
+    run = Path(config.run)
+    classes = label_set(config.data.classes)
+    size = (config.size[0], config.size[1])
+    items = find_items(config.data.dataset, Path(config.data.store), "train")
+    if config.data.images is not None:
+        items = listed(items, Path(config.data.images))
+    items = fraction(items, config.data.fraction, config.seed)
+    dataset = LabelledImages(items, classes, size)
+    validation_root = Path(config.data.validation or config.data.store)
+    validation = LabelledImages(find_items(config.data.dataset, validation_root, "val"), classes, size)
+    steps = config.steps or max(1, round(config.epochs * len(dataset) / config.batch_size))
+    accelerator = Accelerator(mixed_precision="bf16" if uses_bf16(config.precision) else "no")
+    if accelerator.is_main_process:
+        open_run(config, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    model, taken = initial_segmenter(config, len(classes.classes))
+    encoder, others = model.groups()
+    factors = (config.optimizer.encoder_factor, config.optimizer.others_factor)
+    optimizer = torch.optim.SGD(
+        [{"params": part, "factor": factor} for part, factor in zip((encoder, others), factors, strict=True)],
+        lr=config.optimizer.lr,
+        momentum=config.optimizer.momentum,
+        dampening=config.optimizer.dampening,
+        weight_decay=config.optimizer.weight_decay,
+        fused=True,
+    )
+
+    def batches_from(start: int):  # type: ignore[no-untyped-def]  # DataLoader's own type says nothing of its batches
+        sampler = StepSampler(
+            len(dataset),
+            config.batch_size,
+            seed=config.seed,
+            start=start,
+            stop=steps,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        return _loader(dataset, accelerator, config.data.workers, batch_sampler=sampler)
+
+    every = max(1, round(config.evaluate_every * len(dataset) / config.batch_size))
+    best = _Best(run, validation, config, accelerator)
+
+    def before_step(plain: nn.Module, step: int) -> None:
+        if step and step % every == 0:
+            best.evaluate(plain, step)
+
+    settings = LoopSettings(
+        steps=steps,
+        accumulate=1,
+        seed=config.seed,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        learning_rate=lambda step: config.optimizer.lr * (1 - step / steps) ** config.optimizer.poly_power,
+        before_step=before_step,
+    )
+    logger.info("%d images to train on, %d to validate; %s from %s", len(dataset), len(validation), taken, config.init)
+    task = SegmentationTask(config.auxiliary_weight)
+    if not train(accelerator, model, optimizer, task, batches_from, run, settings):
+        return None
+    best.evaluate(accelerator.unwrap_model(model), steps)
+    found = best.figures
+    assert found is not None
+    if config.results is not None and accelerator.is_main_process:
+        append_result(Path(config.results), _result(config, taken, found, best.step, perf_counter() - begin))
+    return found
+
+
+def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segmenter, str]:
+    """The network before its first step, and which parts of it are not random.
+
+    Raises:
+        InputError, WeightsError: ``init`` names nothing that is there, or its weights do not fit.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = Segmenter(config.network, config.encoder, classes, auxiliary=config.auxiliary_weight > 0)
+    if config.init == "scratch":
+        if config.with_decoder:
+            raise InputError("with_decoder=true takes a decoder from init, and init=scratch has none")
+        return model, "nothing"
+    word, _, tag = config.init.partition(":")
+    name = (f"{config.encoder}.{tag}" if tag else config.encoder) if word == "imagenet" else config.init
+    return model, model.load(load_backbone(name), decoder=config.with_decoder)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, dataset: LabelledImages, accelerator: Accelerator, batch_size: int, workers: int
+) -> SegmentationFigures:
+    """The figures of a network over a whole split, computed by every process for itself; it is left as it was."""
+    was_training = model.training
+    model.eval()
+    matrix = ConfusionMatrix(len(dataset.classes.classes), accelerator.device)
+    with torch.random.fork_rng(), accelerator.autocast():
+        for batch in _loader(dataset, accelerator, workers, batch_size=batch_size):
+            here = batch.to(accelerator.device)
+            matrix.add(model(normalize(here.color))[0].argmax(1), here.labels)
+    model.train(was_training)
+    return figures(matrix)
+
+
+class _Best:
+    """The evaluations of a run, and the weights of the best of them."""
+
+    def __init__(
+        self, run: Path, dataset: LabelledImages, config: SegmentationConfig, accelerator: Accelerator
+    ) -> None:
+        self.run, self.dataset, self.config, self.accelerator = run, dataset, config, accelerator
+        self.figures: SegmentationFigures | None = None
+        self.step = 0
+        if has_checkpoint(run / BEST):
+            state = load_checkpoint(run / BEST)
+            self.figures, self.step = SegmentationFigures(**state["figures"]), int(state["step"])
+
+    def evaluate(self, model: nn.Module, step: int) -> None:
+        """Evaluate; what a run that goes on has seen before changes nothing."""
+        found = evaluate(model, self.dataset, self.accelerator, self.config.batch_size, self.config.data.workers)
+        logger.info("step %d: mIoU %.2f %%, %.2f %% of the pixels", step, 100 * found.miou, 100 * found.pixel_accuracy)
+        if not self.accelerator.is_main_process:
+            self.figures = found if self.figures is None or found.miou > self.figures.miou else self.figures
+            return
+        with (self.run / EVALUATIONS).open("a") as file:
+            file.write(json.dumps({"step": step, **asdict(found)}) + "\n")
+        if self.figures is None or found.miou > self.figures.miou:
+            self.figures, self.step = found, step
+            (self.run / BEST).mkdir(exist_ok=True)
+            save_checkpoint(self.run / BEST, {"step": step, "model": model.state_dict(), "figures": asdict(found)})
+
+
+def _loader(dataset: LabelledImages, accelerator: Accelerator, workers: int, **order: Any) -> DataLoader[LabelledBatch]:
+    return DataLoader(
+        dataset,
+        collate_fn=_collate,
+        num_workers=workers,
+        pin_memory=accelerator.device.type == "cuda",
+        **order,
+    )  # type: ignore[arg-type]
+
+
+def _collate(samples: Sequence[tuple[Tensor, Tensor]]) -> LabelledBatch:
+    colors, labels = zip(*samples, strict=True)
+    return LabelledBatch(torch.stack(colors), torch.stack(labels))
+
+
+def _result(
+    config: SegmentationConfig, taken: str, found: SegmentationFigures, best_step: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "run": str(config.run),
+        "task": "segmentation",
+        "data": f"{config.data.dataset}, {config.data.classes}",
+        "size": f"{config.size[0]}x{config.size[1]}",
+        "network": f"{config.network} on {config.encoder}",
+        "init": config.init,
+        "pre-trained": taken,
+        "fraction": config.data.fraction,
+        "seed": config.seed,
+        "figures": {"miou": found.miou, "pixel_accuracy": found.pixel_accuracy},
+        "class_iou": found.class_iou,
+        "best_step": best_step,
+        "seconds": seconds,
+        "hardware": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
+    }
