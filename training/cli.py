@@ -153,6 +153,50 @@ def probe(
 
 
 @app.command()
+def linear(
+    names: Annotated[list[str], typer.Argument(help="Runs, weight folders, names of the zoo or of timm.")],
+    folder: Annotated[Path, typer.Argument(help="A labelled dataset, or, for depth, a prepared store.")],
+    dataset: Annotated[str, typer.Option(help="nyuv2, scannet, kitti, cityscapes, store; or depth.")] = "nyuv2",
+    classes: Annotated[str, typer.Option(help="nyu13, nyu40, scannet20 or cityscapes19.")] = "nyu13",
+    scenes: Annotated[
+        str, typer.Option(help="Of depth: the scenes to measure on; the maps are fitted to the others.")
+    ] = "",
+    frames: Annotated[int, typer.Option(help="Of depth: at most so many frames of each scene.", min=1)] = 100,
+    stages: Annotated[str, typer.Option(help='Only these maps, by commas: "decoder", "stride 4" to "stride 32".')] = "",
+    size: Size = (240, 320),
+    seed: Annotated[int, typer.Option(help="Of the random weights beside.")] = 0,
+) -> None:
+    """What a linear map of frozen features tells of classes, or of depth: fitted by least squares, no training."""
+    from .evaluate.linear_tables import linear_depth, linear_segmentation
+
+    if dataset == "depth":
+        tables = linear_depth(names, folder, scenes=_listed(scenes), frames=frames, stages=_listed(stages), seed=seed)
+    else:
+        tables = linear_segmentation(
+            names, folder, dataset=dataset, classes=classes, size=size, stages=_listed(stages), seed=seed
+        )
+    console.print(tables)
+
+
+@app.command()
+def semseg(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "semseg_nyuv2",
+) -> None:
+    """Fine-tune for semantic segmentation and measure it, or go on with a run that was stopped."""
+    from .config import load_config
+    from .evaluate.segmentation import segment
+    from .evaluate.segmentation_config import SegmentationConfig
+
+    config = load_config(recipe, overrides or [], SegmentationConfig)
+    found = segment(config)
+    if found is None:
+        console.print(f"stopped; the same command goes on from the checkpoint in {config.run}")
+        raise typer.Exit(130)
+    console.print(f"mIoU {found.miou:.4f}, pixel accuracy {found.pixel_accuracy:.4f}; all figures in {config.run}")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
     out: Annotated[Path, typer.Argument(help="Weight folder to write.")],
@@ -185,11 +229,17 @@ def publish(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a pre-training run, or the results.jsonl of a study.")],
     store: Annotated[Path | None, typer.Option(help="Show and probe pairs of this store (default: the run's).")] = None,
     scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
+    figure: Annotated[str, typer.Option(help="Of a study: which figure.")] = "miou",
 ) -> None:
-    """One HTML file about a run: losses, matches before and after, features, a chunk, the probe."""
+    """Of a run one HTML file: losses, matches before and after, features, a chunk, the probe. Of a study its table."""
+    if run.is_file():
+        from .evaluate.results import read_results, study_table
+
+        console.print(study_table(read_results(run), figure))
+        return
     from .report import report as run_report
 
     path = run_report(run, store, scenes=_listed(scenes))

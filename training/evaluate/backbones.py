@@ -63,6 +63,11 @@ class Backbone:
     decoder: str | None
     maps: FeatureMaps
 
+    @property
+    def kind(self) -> str:
+        """What network it is, for people."""
+        return self.encoder + f", {self.decoder} decoder" * (self.decoder is not None)
+
     def random(self, seed: int) -> FeatureMaps:
         """The same network with random weights, a function of the seed alone."""
         with torch.random.fork_rng():

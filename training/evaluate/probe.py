@@ -204,9 +204,7 @@ def probe_names(
     batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed, min_overlap)
     rows: dict[str, tuple[FeatureMaps, bool]] = {}
     for backbone in loaded.values():
-        kind = f"random {backbone.encoder}" + f", {backbone.decoder} decoder" * (backbone.decoder is not None)
-        if kind not in rows:
-            rows[kind] = backbone.random(seed), False
+        rows.setdefault(f"random {backbone.kind}", (backbone.random(seed), False))
     rows |= {name: (backbone.maps, False) for name, backbone in loaded.items()}
     if loaded:
         rows[f"shuffled {names[0]}"] = loaded[names[0]].maps, True

@@ -19,7 +19,7 @@ from ..data.augment import normalize
 from ..data.dataset import StepSampler
 from ..errors import InputError
 from ..loop import LoopSettings, train
-from ..pretrain import uses_bf16
+from ..pretrain import start_accelerator
 from ..run_folder import open_run
 from .backbones import load_backbone
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
@@ -106,11 +106,11 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
     validation_root = Path(config.data.validation or config.data.store)
     validation = LabelledImages(find_items(config.data.dataset, validation_root, "val"), classes, size)
     steps = config.steps or max(1, round(config.epochs * len(dataset) / config.batch_size))
-    accelerator = Accelerator(mixed_precision="bf16" if uses_bf16(config.precision) else "no")
-    if accelerator.is_main_process:
-        open_run(config, accelerator.num_processes)
-    accelerator.wait_for_everyone()
+    accelerator = start_accelerator(config.precision)
     model, taken = initial_segmenter(config, len(classes.classes))
+    if accelerator.is_main_process:
+        open_run(config, f"{taken} from {config.init}, the rest from seed {config.seed}", accelerator.num_processes)
+    accelerator.wait_for_everyone()
     encoder, others = model.groups()
     factors = (config.optimizer.encoder_factor, config.optimizer.others_factor)
     optimizer = torch.optim.SGD(
