@@ -209,6 +209,8 @@ def describe_state_dict(state_dict: Mapping[str, Tensor]) -> str:
         return f"something other than a ResNet {first}"
     dense = any(name.startswith("decoder.") for name in state_dict)
     kind = f"a dense model, resunet{depth}" if dense else f"an encoder, resnet{depth}"
+    if "decoder.up4.conv3.weight" in state_dict:
+        kind += ' with decoder="light"'
     return kind + (", with a classifier" if "fc.weight" in names else "")
 
 

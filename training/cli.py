@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
 from pri3d_zoo.hub import WeightsError
 
@@ -197,6 +198,31 @@ def semseg(
 
 
 @app.command()
+def bench(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "synthrooms_joint_resnet50",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; by default a GPU if there is one.")] = "",
+    voxels: Annotated[int, typer.Option(help="Of each chunk.", min=1)] = 40_000,
+    repeats: Annotated[int, typer.Option(help="Of each measurement; the median counts.", min=1)] = 10,
+    store: Annotated[Path | None, typer.Option(help="Also measure the loader, on this store.")] = None,
+) -> None:
+    """What a step of pre-training costs here, part by part, and how long the authors' schedule would take."""
+    import torch
+
+    from .bench import bench as run_bench
+    from .bench import describe
+    from .config import load_config
+
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    config = load_config(recipe, ["run=bench", f"data.store={store or 'none'}", "init=scratch", *(overrides or [])])
+    costs = run_bench(config, device=torch.device(device or default), voxels=voxels, repeats=repeats, store=store)
+    table = Table("part", "cost", title=f"{recipe} on {costs.device}, {voxels} voxels a chunk")
+    for name, value in describe(costs):
+        table.add_row(name, value)
+    console.print(table)
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
     out: Annotated[Path, typer.Argument(help="Weight folder to write.")],
@@ -207,10 +233,13 @@ def export(
     ] = None,
 ) -> None:
     """Write the weights of a run as a weight folder of the zoo."""
+    from .config import read_config
     from .export import export as run_export
+    from .export import loading_code
+    from .run_folder import CONFIG
 
     name = run_export(run, out, dense=dense, tag=tag, licence=licence)
-    console.print(f'{out}: pri3d_zoo.create_model("{name}", checkpoint_path="{out}")', soft_wrap=True)
+    console.print(f"{out}: {loading_code(read_config(run / CONFIG), name, str(out), dense=dense)}", soft_wrap=True)
 
 
 @app.command()

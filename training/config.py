@@ -1,7 +1,8 @@
-"""The configuration of a run: dataclasses with the authors' values as defaults, and recipes that override them.
+"""The configuration of a run: dataclasses with the paper's values as defaults, and recipes that override them.
 
 ``load_config("demo", ["steps=10", "data.store=rooms"])`` merges, in this order: the defaults below, the recipe's YAML
-file, the ``key=value`` arguments. A key that does not exist is an error, wherever it stands.
+file, the ``key=value`` arguments. A key that does not exist is an error, wherever it stands. A recipe with the key
+``base: NAME`` starts from another recipe instead of the defaults, and holds only what differs from that.
 """
 
 import difflib
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +20,7 @@ from .errors import InputError, first_line
 from .files import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
+Schema = TypeVar("Schema")
 
 
 class Method(StrEnum):
@@ -27,6 +29,43 @@ class Method(StrEnum):
     view = "view"
     geo = "geo"
     joint = "joint"
+    moco = "moco"  # from none: MoCo v2 on the same frames, the paper's baseline
+
+
+class DecoderKind(StrEnum):
+    """What turns the encoder's stages into dense features; the channels and the size of those are the same."""
+
+    authors = "authors"  # 288 GFLOP with ResNet-50 at 240x320, 275 of them here; the zoo's resunet* have it
+    light = "light"  # at most the encoder's cost, for those who keep the encoder
+
+
+class Correspondence(StrEnum):
+    """When two pixels, or a pixel and a voxel, show the same place."""
+
+    distance = "distance"  # their 3D positions lie within a radius (paper)
+    depth = "depth"  # one falls on the other, and their depths differ by less than a radius (authors' code)
+
+
+class ChunkBox(StrEnum):
+    """Which box of the scene is a frame's chunk."""
+
+    frustum = "frustum"  # of the view frustum up to the largest valid depth (paper)
+    pixels = "pixels"  # of the back-projected pixels, rounded outward to whole metres (authors' code)
+
+
+class Frames(StrEnum):
+    """Where the images of a step are read from."""
+
+    disk = "disk"  # decoded again each time
+    shared = "shared"  # decoded once, into memory that all processes of a machine share
+    device = "device"  # decoded once, into the memory of each GPU
+
+
+class OnNonfinite(StrEnum):
+    """What becomes of a step whose loss or gradient is not finite."""
+
+    stop = "stop"
+    skip = "skip"  # it is counted and changes nothing
 
 
 class Precision(StrEnum):
@@ -48,7 +87,9 @@ class DataConfig:
     holdout: list[str] = field(default_factory=list)  # scenes never trained on
     min_overlap: float = 0.0  # leaves out pairs of the store that share less; closer views make an easier lesson
     workers: int = 2  # loader processes
+    frames: Frames = Frames.disk
     augment: bool = True  # colour jitter, grey and blur, as the authors
+    chunk_box: ChunkBox = ChunkBox.frustum
     geometric: bool = False  # random crop, scale and mirror image of each view; the authors did without
 
 
@@ -57,6 +98,7 @@ class ModelConfig:
     """The two networks."""
 
     encoder: str = "resnet50"  # a name of timm's
+    decoder: DecoderKind = DecoderKind.authors
     unet3d: str = "minkunet34c"
 
 
@@ -67,9 +109,20 @@ class LossConfig:
     method: Method = Method.joint
     matches: int = 1024  # a pair, for each loss
     temperature: float = 0.4
-    radius: float = 0.02  # metres between the two 3D positions of a match
-    # metres between a pixel's 3D position and the centre of its voxel; null: the store's voxel size, 2 cm in the paper
+    correspondence: Correspondence = Correspondence.distance
+    radius: float = 0.02  # metres between the two 3D positions of a match, or between their depths (the authors: 0.05)
+    # metres between a pixel's 3D position and the centre of its voxel, or between their depths (the authors: 0.2);
+    # null: the store's voxel size, 2 cm in the paper
     voxel_radius: float | None = None
+    depth_weight: float = 0.0  # of the loss of a head that predicts depth; 0: no such head. The authors: 1
+
+
+@dataclass
+class MocoConfig:
+    """MoCo v2, for ``loss.method=moco``; its temperature is ``loss.temperature``, 0.2 in theirs."""
+
+    queue: int = 65_536  # features to be told apart from
+    momentum: float = 0.999  # of the network that makes them
 
 
 @dataclass
@@ -84,6 +137,16 @@ class OptimizerConfig:
 
 
 @dataclass
+class BatchNormConfig:
+    """The momentum with which batch norms follow the statistics, by step."""
+
+    momentum: float | None = None  # of the first steps; null: that of the layers, all the way. The authors: 0.5
+    halve_every: int = 20  # steps
+    least: float = 0.001
+    sync: bool = False  # statistics over all processes, on GPUs; the authors did without
+
+
+@dataclass
 class Config:
     """One pre-training run."""
 
@@ -91,34 +154,41 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    moco: MocoConfig = field(default_factory=MocoConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    init: str = "imagenet"  # scratch, imagenet, or a weight folder of the encoder
+    batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
+    # scratch, imagenet (timm's weights), imagenet:TAG (timm's weights of that tag), or a weight folder of the encoder
+    init: str = "imagenet"
     size: list[int] = field(default_factory=lambda: [240, 320])  # height, width
     batch_size: int = 64  # pairs a step, over all processes
     accumulate: int = 1  # parts in which a process works off its share of a step
     steps: int = 65_625  # 5 epochs over 840k pairs
     seed: int = 0
     precision: Precision = Precision.auto
+    compile: bool = False  # the 2D network by torch.compile
+    on_nonfinite: OnNonfinite = OnNonfinite.stop
     log_every: int = 10
     checkpoint_every: int = 500
+    keep_checkpoints: int = 2  # the newest
 
 
-def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
+@overload
+def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config: ...
+@overload
+def load_config(recipe: str, overrides: Sequence[str], schema: type[Schema]) -> Schema: ...
+def load_config(recipe: str, overrides: Sequence[str] = (), schema: type[Any] = Config) -> Any:
     """The configuration of a recipe (a name in ``recipes/`` or a YAML file) with ``key=value`` overrides.
 
+    Args:
+        recipe: See there.
+        overrides: The last word.
+        schema: A dataclass with the defaults; what is pre-trained, unless told otherwise.
+
     Raises:
-        InputError: Unknown recipe or key, a value of the wrong kind or out of range, a missing ``run`` or
-            ``data.store``.
+        InputError: Unknown recipe or key, a value of the wrong kind or, of ``Config``, out of range, a missing ``run``
+            or ``data.store``.
     """
-    path = _recipe_path(recipe)
-    merged: DictConfig = OmegaConf.structured(Config)
-    try:
-        changes = OmegaConf.load(path)
-    except (YAMLError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
-    if not isinstance(changes, DictConfig):
-        raise InputError(f"{path} holds a list; a recipe is a mapping of keys to values")
-    merged = _merge(merged, changes, str(path))
+    merged = _merged_recipe(_recipe_path(recipe), [], schema)
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or not key:
@@ -127,27 +197,31 @@ def load_config(recipe: str, overrides: Sequence[str] = ()) -> Config:
             dotted = OmegaConf.from_dotlist([override])
         except (YAMLError, OmegaConfBaseException) as error:
             raise InputError(f"'{override}' cannot be read: {first_line(error)}") from None
-        merged = _merge(merged, dotted, "the command line")
-    for key in ("run", "data.store"):
-        if OmegaConf.is_missing(OmegaConf.select(merged, key.rpartition(".")[0]) or merged, key.rpartition(".")[2]):
-            raise InputError(f"the recipe '{recipe}' needs {key}=FOLDER on the command line")
-    config = cast(Config, OmegaConf.to_object(merged))
-    _check(config)
+        merged = _merge(merged, dotted, "the command line", schema)
+    for key in sorted(OmegaConf.missing_keys(merged)):
+        raise InputError(f"the recipe '{recipe}' needs {key}=FOLDER on the command line")
+    config = OmegaConf.to_object(merged)
+    if isinstance(config, Config):
+        _check(config)
     return config
 
 
-def read_config(path: Path) -> Config:
+@overload
+def read_config(path: Path) -> Config: ...
+@overload
+def read_config(path: Path, schema: type[Schema]) -> Schema: ...
+def read_config(path: Path, schema: type[Any] = Config) -> Any:
     """The configuration that a run saved with ``save_config``."""
     try:
-        merged = _merge(OmegaConf.structured(Config), cast(DictConfig, OmegaConf.load(path)), str(path))
+        merged = _merge(OmegaConf.structured(schema), cast(DictConfig, OmegaConf.load(path)), str(path), schema)
     except FileNotFoundError:
         raise InputError(f"{path.parent} is not the folder of a run: {path.name} is missing") from None
     except (YAMLError, OSError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from None
-    return cast(Config, OmegaConf.to_object(merged))
+    return OmegaConf.to_object(merged)
 
 
-def save_config(config: Config, path: Path) -> None:
+def save_config(config: Any, path: Path) -> None:
     """Write all keys, the defaults too, as YAML."""
     write_whole(path, OmegaConf.to_yaml(OmegaConf.structured(config)))
 
@@ -163,11 +237,30 @@ def flat_keys(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _recipe_path(recipe: str) -> Path:
+def _merged_recipe(path: Path, above: list[Path], schema: type[Any]) -> DictConfig:
+    """The defaults, the bases of a recipe, and the recipe; ``above`` are those that it is a base of."""
+    path = path.resolve()
+    if path in above:
+        raise InputError(f"{path} is a base of itself, by way of {above[-1]}; take 'base' out of one of them")
+    try:
+        changes = OmegaConf.load(path)
+    except (YAMLError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
+    if not isinstance(changes, DictConfig):
+        raise InputError(f"{path} holds a list; a recipe is a mapping of keys to values")
+    base = changes.pop("base", None)
+    if base is None:
+        start = OmegaConf.structured(schema)
+    else:
+        start = _merged_recipe(_recipe_path(str(base), path.parent), [*above, path], schema)
+    return _merge(start, changes, str(path), schema)
+
+
+def _recipe_path(recipe: str, folder: Path = Path()) -> Path:
     if recipe.endswith((".yaml", ".yml")):
-        if not Path(recipe).is_file():
-            raise InputError(f"there is no recipe file {recipe}")
-        return Path(recipe)
+        if not (folder / recipe).is_file():
+            raise InputError(f"there is no recipe file {folder / recipe}")
+        return folder / recipe
     path = RECIPES / f"{recipe}.yaml"
     if Path(recipe).name != recipe or not path.is_file():
         known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
@@ -175,9 +268,9 @@ def _recipe_path(recipe: str) -> Path:
     return path
 
 
-def _merge(base: DictConfig, changes: DictConfig, origin: str) -> DictConfig:
-    known = flat_keys(Config())
-    for key, value in _leaves(changes):
+def _merge(base: DictConfig, changes: DictConfig, origin: str, schema: type[Any]) -> DictConfig:
+    known = flat_keys(schema())
+    for key, value in _leaves(cast(dict[str, Any], OmegaConf.to_container(changes))):
         if key in known:
             continue
         sections = {name.partition(".")[0] for name in known if "." in name}
@@ -192,24 +285,26 @@ def _merge(base: DictConfig, changes: DictConfig, origin: str) -> DictConfig:
         raise InputError(f"{origin}: {first_line(error)} (key {error.full_key})") from None
 
 
-def _leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, Any]]:
+def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     leaves: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        name = str(key)
-        if isinstance(value, DictConfig):
-            leaves += _leaves(value, f"{prefix}{name}.")
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves += _leaves(value, f"{prefix}{key}.")
         else:
-            leaves.append((f"{prefix}{name}", value))
+            leaves.append((f"{prefix}{key}", value))
     return leaves
 
 
 def _check(config: Config) -> None:
-    positive = ("batch_size", "accumulate", "steps", "log_every", "checkpoint_every", "loss.matches",
-                "loss.temperature", "loss.radius", "loss.voxel_radius", "optimizer.lr")  # fmt: skip
+    positive = ("batch_size", "accumulate", "steps", "log_every", "checkpoint_every", "keep_checkpoints",
+                "loss.matches", "loss.temperature", "loss.radius", "loss.voxel_radius", "optimizer.lr",
+                "batch_norm.momentum", "batch_norm.halve_every", "batch_norm.least", "moco.queue")  # fmt: skip
     flat = flat_keys(config)
     for key in positive:
         if flat[key] is not None and not flat[key] > 0:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
+    if config.loss.depth_weight < 0:
+        raise InputError(f"loss.depth_weight={config.loss.depth_weight}: it must be 0 (no depth head) or more")
     if len(config.size) != 2 or min(config.size) < 32:
         raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
     stores = 1 + len(config.data.more_stores)
@@ -219,5 +314,7 @@ def _check(config: Config) -> None:
         )
     if not 0 <= config.data.min_overlap < 1:
         raise InputError(f"data.min_overlap={config.data.min_overlap}: it is a share, from 0 to below 1")
+    if config.data.frames == Frames.device and config.data.geometric:
+        raise InputError("data.frames=device: images there cannot be cropped one by one; take data.frames=shared")
     if config.data.workers < 0:
         raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")

@@ -12,13 +12,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import pri3d_zoo
-from pri3d_zoo.names import ModelName
+from pri3d_zoo.names import METHODS, ModelName
 from pri3d_zoo.resunet import any_size
 
-from .config import Config
+from .config import Config, Correspondence, DecoderKind
 from .data.augment import IMAGENET_MEAN, IMAGENET_STD
 from .errors import InputError
-from .pretrain import run_environment, trained_model
+from .run_folder import run_environment, trained_model, trained_network
+
+_PAPER = """Pri3D ({}) by `pri3d-zoo`, after *Pri3D: Can 3D Priors Help 2D Representation
+Learning?* (ICCV 2021, arXiv 2104.11225)"""
+_BASELINE = """MoCo v2 by `pri3d-zoo`, on single frames: the 2D baseline of Pri3D, after *Improved Baselines with
+Momentum Contrastive Learning* (arXiv 2003.04297)"""
 
 
 def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", licence: str | None = None) -> str:
@@ -32,22 +37,27 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", lic
         licence: Of the weights, as the Hub names it (``apache-2.0``); needed before they can be published.
 
     Returns:
-        The name of the model that loads it, such as ``resnet18_pri3d_joint``.
+        The name of the model, such as ``resnet18_pri3d_joint``; ``loading_code`` says how it is loaded.
 
     Raises:
         InputError: The run has no checkpoint, or ``out`` exists.
     """
     if out.exists():
         raise InputError(f"{out} exists already; weight folders are not overwritten: give another, or remove it")
-    config, model = trained_model(run)
+    config, model = trained_model(run) if dense else trained_network(run)
     encoder = config.model.encoder
     name = str(ModelName(encoder, config.loss.method, dense))
+    if config.loss.method not in METHODS:
+        name = f"{encoder}_{config.loss.method}"
     untrained: list[str] = []
     if dense:
         tensors = model.backbone.state_dict()
-        registered = name in pri3d_zoo.list_models()
+        light = config.model.decoder != DecoderKind.authors  # which no name of the zoo stands for
+        registered = name in pri3d_zoo.list_models() and not light
         architecture = {"architecture": name} if registered else {"architecture": "resunet"}
         model_args: dict[str, str | bool] = {} if registered else {"encoder_name": encoder}
+        if light:
+            model_args["decoder"] = str(config.model.decoder)
     else:
         tensors, untrained = whole_encoder(encoder, model.backbone.encoder)
         architecture, model_args = {"architecture": encoder}, dict(any_size(encoder))  # a name that bare timm knows
@@ -75,7 +85,7 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", lic
         tensors = {key: value.contiguous() for key, value in tensors.items()}  # they are channels last
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n")
-        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained))
+        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained, dense))
         temporary.chmod(0o755)
         temporary.rename(out)
     finally:
@@ -96,13 +106,25 @@ def whole_encoder(name: str, trained: nn.Module) -> tuple[dict[str, Tensor], lis
     return whole | tensors, [key for key in whole if key not in tensors]
 
 
-def model_card(config: Config, name: str, tag: str, run: Path, licence: str | None, untrained: Sequence[str]) -> str:
+def loading_code(config: Config, name: str, folder: str, *, dense: bool) -> str:
+    """The call that makes the model of a weight folder."""
+    if config.loss.method not in METHODS:  # the zoo has no name for it
+        return f'timm.create_model("local-dir:{folder}", pretrained=True)'
+    decoder = f', decoder="{config.model.decoder}"' if dense and config.model.decoder != DecoderKind.authors else ""
+    return f'pri3d_zoo.create_model("{name}", checkpoint_path="{folder}"{decoder})'
+
+
+def model_card(
+    config: Config, name: str, tag: str, run: Path, licence: str | None, untrained: Sequence[str], dense: bool
+) -> str:
     """The README of a weight folder, with Hub front matter. It states how the weights were made, and no result."""
     environment = run_environment(run)
     command = environment.pop("command")
+    initialisation = environment.pop("initialisation", config.init)  # runs of before it was written down
     folders = [Path(store).name for store in (config.data.store, *config.data.more_stores)]
     stores = f"the store `{folders[0]}`" if len(folders) == 1 else f"the stores `{'`, `'.join(folders)}`"
     scenes = "all scenes" + (f" but {', '.join(config.data.holdout)}" if config.data.holdout else "")
+    ours = config.loss.method in METHODS
     behind = f"\nBehind the last stage, so not trained: {', '.join(untrained)}.\n" if untrained else ""
     return f"""---
 library_name: timm
@@ -110,22 +132,21 @@ tags: [image-feature-extraction, timm, pri3d]{f"{chr(10)}license: {licence}" if 
 ---
 # {name}.{tag}
 
-Pre-trained with Pri3D ({config.loss.method}) by `pri3d-zoo`, after *Pri3D: Can 3D Priors Help 2D Representation
-Learning?* (ICCV 2021, arXiv 2104.11225).
+Pre-trained with {_PAPER.format(config.loss.method) if ours else _BASELINE}.
 
 ```python
-import pri3d_zoo
+import {"pri3d_zoo" if ours else "timm"}
 
-model = pri3d_zoo.create_model("{name}", checkpoint_path="this folder")
+model = {loading_code(config, name, "this folder", dense=dense)}
 ```
 
 | | |
 | --- | --- |
 | data | {stores}, {scenes} |
 | terms | those of that data hold for these weights |
-| initialisation | {config.init} |
+| initialisation | {initialisation} |
 | steps | {config.steps} of {config.batch_size} pairs at {config.size[0]}x{config.size[1]}, seed {config.seed} |
-| loss | {config.loss.method}, temperature {config.loss.temperature}, {config.loss.matches} matches a pair |
+{_loss_rows(config) if ours else f"| loss | {config.loss.method} |"}
 | optimiser | SGD, learning rate {config.optimizer.lr}, momentum {config.optimizer.momentum}, \
 weight decay {config.optimizer.weight_decay} |
 | command | `{command}` |
@@ -133,3 +154,13 @@ weight decay {config.optimizer.weight_decay} |
 {behind}
 Not measured here: what these weights are worth on a task; `pri3d-train probe` says how well their features match.
 """
+
+
+def _loss_rows(config: Config) -> str:
+    loss = config.loss
+    what = "depths" if loss.correspondence == Correspondence.depth else "3D positions"
+    voxels = "a voxel" if loss.voxel_radius is None else f"{loss.voxel_radius} m"
+    head = f", depth head of weight {loss.depth_weight}" if loss.depth_weight else ""
+    return f"""| loss | {loss.method}, temperature {loss.temperature}, {loss.matches} matches a pair{head} |
+| matches | {what} of pixels within {loss.radius} m, of pixels and voxels within {voxels} |
+| decoder in training | {config.model.decoder} |"""

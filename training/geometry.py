@@ -94,6 +94,16 @@ def frustum_box(depth: Tensor, intrinsics: Tensor, camera_to_world: Tensor) -> T
     return torch.stack((points.amin(-2), points.amax(-2)), -2)
 
 
+def pixel_box(depth: Tensor, intrinsics: Tensor, camera_to_world: Tensor) -> Tensor:
+    """World axis-aligned boxes (..., 2, 3) of the back-projected pixels of depth images (..., H, W), as the authors'.
+
+    Rounded outward to whole metres. Pixels without a reading count too and lie at the camera's centre
+    (``data_preprocess/scannet/chunk.py`` of Sekunde/Pri3D).
+    """
+    points = depth_to_world(depth, intrinsics, camera_to_world)
+    return torch.stack((points.amin(-2).floor(), points.amax(-2).ceil()), -2)
+
+
 def quantize(points: Tensor, voxel_size: float) -> Tensor:
     """Voxel coordinates (..., 3) int64 of the voxels that hold the points (..., 3)."""
     return torch.floor(points / voxel_size).long()
@@ -157,6 +167,40 @@ def nearest_pixel(
     return index.gather(-1, which[..., None])[..., 0], best <= radius**2
 
 
+def seen_pixel(
+    points: Tensor, view: Tensor, depth: Tensor, intrinsics: Tensor, camera_to_world: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """For world points, the pixel of a view on which the point falls, if its depth there differs by < ``tolerance``.
+
+    The correspondence of the authors' code (``warp`` and ``voxel_pixel`` of its ``model.py``), but that a pixel without
+    a reading corresponds to nothing, and that the pixel is the one whose centre is nearest: theirs is cut off towards
+    the upper left corner.
+
+    Args:
+        points: (..., 3), world.
+        view: (...) int64, the view to look into, below S.
+        depth: (S, H, W), metres.
+        intrinsics: (S, 3, 3).
+        camera_to_world: (S, 4, 4).
+        tolerance: Metres along z.
+
+    Returns:
+        Flat pixel index ``v * W + u`` (...) int64, and whether it is a correspondence (...) bool.
+    """
+    height, width = depth.shape[-2:]
+    world_to_camera = invert_rigid(camera_to_world)[:, :3][view]
+    # sums of products rather than a matrix product for each point
+    local = (world_to_camera[..., :3] * points[..., None, :]).sum(-1) + world_to_camera[..., 3]
+    pixels, z = project(local[..., None, :], intrinsics[view])
+    z = z[..., 0]
+    # far outside, rounding must not overflow an integer
+    u, v = pixels[..., 0, :].clamp(-1e6, 1e6).round().long().unbind(-1)
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (z > 0)
+    index = v.clamp(0, height - 1) * width + u.clamp(0, width - 1)
+    found = depth.flatten(1)[view, index]
+    return index, inside & (found > 0) & ((found - z).abs() < tolerance)
+
+
 def nearest_voxel(
     points: Tensor, batch: Tensor, keys: Tensor, voxel_size: float, radius: float
 ) -> tuple[Tensor, Tensor]:
@@ -176,9 +220,9 @@ def nearest_voxel(
     scaled = points / voxel_size
     holder = torch.floor(scaled)
     side = torch.where(scaled - holder < 0.5, -1, 1)
-    corners = torch.tensor(
-        [[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=torch.long, device=points.device
-    )
+    # the eight of 0 and 1, made on the device: copied to it, they would make the host wait
+    number = torch.arange(8, device=points.device)
+    corners = torch.stack((number >> 2, number >> 1 & 1, number & 1), -1)
     coordinates = holder.long()[..., None, :] + side[..., None, :] * corners
     wanted = pack_keys(coordinates, batch[..., None])
     position = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))

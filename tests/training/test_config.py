@@ -1,15 +1,12 @@
-import pytest
+from dataclasses import dataclass
 
-from pri3d_zoo.training.config import RECIPES, flat_keys, load_config, read_config, save_config
+import pytest
+from omegaconf import MISSING
+
+from pri3d_zoo.training.config import load_config, read_config, save_config
 from pri3d_zoo.training.errors import InputError
 
 NEEDED = ["run=r", "data.store=s"]
-
-
-@pytest.mark.parametrize("recipe", sorted(file.stem for file in RECIPES.glob("*.yaml")))
-def test_every_recipe_loads_with_the_names_that_stay(recipe):
-    keys = flat_keys(load_config(recipe, NEEDED))
-    assert {"run", "data.store", "steps", "batch_size", "size", "seed", "init"} <= keys.keys()
 
 
 def test_order_of_precedence(tmp_path):
@@ -44,6 +41,12 @@ def test_saved_configuration_reads_back(tmp_path):
         ("demo", [*NEEDED, "steps=[1"], ["steps=[1"]),
         ("demo", ["run=r"], ["data.store=FOLDER"]),
         ("demo", ["data.store=s"], ["run=FOLDER"]),
+        ("mixture", NEEDED, ["data.weights=[1.0, 1.0]", "one number above 0 for each store, and there are 1"]),
+        ("demo", [*NEEDED, "loss.correspondence=near"], ["near", "loss.correspondence"]),
+        ("demo", [*NEEDED, "model.decoder=heavy"], ["heavy", "model.decoder"]),
+        ("demo", [*NEEDED, "loss.depth_weight=-1"], ["loss.depth_weight=-1", "0 (no depth head) or more"]),
+        ("demo", [*NEEDED, "batch_norm.momentum=0"], ["batch_norm.momentum=0", "greater than 0"]),
+        ("demo", [*NEEDED, "base=authors"], ["unknown key 'base'"]),
     ],
 )
 def test_errors_name_key_value_and_way_out(recipe, overrides, words):
@@ -61,6 +64,49 @@ def test_recipe_that_is_not_yaml(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
     with pytest.raises(InputError, match=r"list\.yaml"):
         load_config(str(tmp_path / "list.yaml"), NEEDED)
+
+
+def test_a_recipe_starts_from_its_base(tmp_path):
+    (tmp_path / "first.yaml").write_text("steps: 7\nloss: {matches: 9, temperature: 0.2}\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\nloss: {matches: 10}\n")
+    (tmp_path / "third.yaml").write_text(f"base: {tmp_path / 'second.yaml'}\nseed: 5\n")
+    (tmp_path / "fourth.yaml").write_text("base: authors\nloss: {radius: 0.1}\n")
+    config = load_config(str(tmp_path / "third.yaml"), NEEDED)
+    assert (config.steps, config.loss.matches, config.loss.temperature, config.seed) == (7, 10, 0.2, 5)
+    config = load_config(str(tmp_path / "fourth.yaml"), NEEDED)
+    assert (config.loss.radius, config.loss.voxel_radius) == (0.1, 0.2)
+
+
+@dataclass
+class Other:
+    run: str = MISSING
+    epochs: int = 3
+
+
+def test_a_schema_of_ones_own(tmp_path):
+    (tmp_path / "first.yaml").write_text("epochs: 7\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\n")
+    config = load_config(str(tmp_path / "second.yaml"), ["run=r"], Other)
+    assert config == Other("r", 7)
+    save_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml", Other) == config
+    with pytest.raises(InputError, match="needs run=FOLDER"):
+        load_config(str(tmp_path / "second.yaml"), [], Other)
+    with pytest.raises(InputError, match=r"unknown key 'loss\.method' in the command line; there are run, epochs"):
+        load_config(str(tmp_path / "second.yaml"), ["run=r", "loss.method=view"], Other)
+
+
+def test_errors_of_bases(tmp_path):
+    (tmp_path / "one.yaml").write_text("base: two.yaml\n")
+    (tmp_path / "two.yaml").write_text("base: one.yaml\n")
+    with pytest.raises(InputError, match=r"one\.yaml is a base of itself, by way of .*two\.yaml"):
+        load_config(str(tmp_path / "one.yaml"), NEEDED)
+    (tmp_path / "three.yaml").write_text("base: four.yaml\n")
+    with pytest.raises(InputError, match=r"there is no recipe file .*four\.yaml"):
+        load_config(str(tmp_path / "three.yaml"), NEEDED)
+    (tmp_path / "four.yaml").write_text("stesp: 3\n")
+    with pytest.raises(InputError, match=r"'stesp' in .*four\.yaml"):  # where it stands, not where it came to light
+        load_config(str(tmp_path / "three.yaml"), NEEDED)
 
 
 def test_folder_that_is_not_a_run(tmp_path):

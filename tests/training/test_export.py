@@ -12,9 +12,10 @@ import pri3d_zoo
 from pri3d_zoo.training.checkpoint import load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.evaluate.probe import load_dense
-from pri3d_zoo.training.export import export
-from pri3d_zoo.training.pretrain import initial_model, pretrain
+from pri3d_zoo.training.evaluate.backbones import load_backbone
+from pri3d_zoo.training.export import export, loading_code
+from pri3d_zoo.training.initialise import initial_model
+from pri3d_zoo.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +64,7 @@ def test_bare_timm_needs_no_pri3d_zoo(folders, tmp_path):
 
 def test_same_output_as_the_trained_network(tiny_run, folders):
     model = pri3d_zoo.create_model("resunet18_pri3d_joint", checkpoint_path=folders[1]).eval()
-    from pri3d_zoo.training.pretrain import trained_model
+    from pri3d_zoo.training.run_folder import trained_model
 
     # in float64, for one of the two is channels last and sums in another order
     x = torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)).double()
@@ -144,7 +145,7 @@ def test_any_dense_model_goes_the_whole_way(other):
     assert_bit_equal(timm.create_model(f"local-dir:{folder / 'dense'}", pretrained=True), tensors)
     four = pri3d_zoo.create_model(name, checkpoint_path=folder / "dense", in_chans=4, num_classes=5)
     assert four.eval()(torch.randn(1, 4, 48, 64)).shape == (1, 5, 24, 32)
-    assert load_dense(str(folder / "dense"))[0] == encoder
+    assert load_backbone(str(folder / "dense")).encoder == encoder
     with pytest.raises(pri3d_zoo.WeightsError, match=f"holds .*, not resunet_{encoder}x?_pri3d_view|there is no model"):
         pri3d_zoo.create_model(f"resunet_{encoder}x_pri3d_view", checkpoint_path=folder / "dense")
     with pytest.raises(pri3d_zoo.WeightsError, match="holds resunet, not resunet18_pri3d_view"):
@@ -156,6 +157,47 @@ def test_an_encoder_with_parts_behind_its_stages_initialises_another_run(other, 
     settings = [*tiny_settings, f"model.encoder={encoder}", "loss.method=view", f"init={folder / 'encoder'}"]
     config = load_config("demo", ["run=unused", *settings])
     assert_bit_equal(initial_model(config).backbone.encoder, trained(folder / "run", "backbone.encoder."))
+
+
+@pytest.fixture(scope="module")
+def light(tiny_settings, tmp_path_factory):
+    """The folder of a run of one step with the light decoder and the depth head."""
+    run = tmp_path_factory.mktemp("light") / "run"
+    settings = [*tiny_settings, "model.decoder=light", "loss.method=view", "loss.depth_weight=1", "steps=1"]
+    assert pretrain(load_config("demo", [f"run={run}", *settings]))
+    return run
+
+
+def test_a_light_dense_model_loads_again_and_is_none_of_the_zoos(light, tmp_path):
+    folder = tmp_path / "dense"
+    assert export(light, folder, dense=True) == "resunet18_pri3d_view"
+    expected = trained(light, "backbone.")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architecture"] == "resunet"
+    assert config["model_args"] == {"encoder_name": "resnet18", "decoder": "light"}
+    assert_bit_equal(timm.create_model(f"local-dir:{folder}", pretrained=True), expected)
+    call = f'pri3d_zoo.create_model("resunet18_pri3d_view", checkpoint_path="{folder}", decoder="light")'
+    assert loading_code(
+        load_config("demo", ["run=r", "data.store=s", "model.decoder=light"]), "m", "f", dense=True
+    ) == ('pri3d_zoo.create_model("m", checkpoint_path="f", decoder="light")')
+    assert call.replace(str(folder), "this folder") in (folder / "README.md").read_text()
+    assert_bit_equal(eval(call), expected)
+    assert load_backbone(str(folder)).decoder == "light"
+    with pytest.raises(pri3d_zoo.WeightsError, match='resunet18 with decoder="light"'):
+        pri3d_zoo.create_model("resunet18_pri3d_view", checkpoint_path=folder)
+
+
+def test_the_decoder_of_training_changes_nothing_about_an_encoder(light, tmp_path):
+    folder = tmp_path / "encoder"
+    assert export(light, folder) == "resnet18_pri3d_view"
+    expected = trained(light, "backbone.encoder.")
+    assert_bit_equal(pri3d_zoo.create_model("resnet18_pri3d_view", checkpoint_path=folder), expected)
+    assert_bit_equal(timm.create_model(f"local-dir:{folder}", pretrained=True), expected)
+    card = (folder / "README.md").read_text()
+    assert "| decoder in training | light |" in card
+    assert "depth head of weight 1.0" in card
+    assert "| initialisation | from scratch, seed 0 |" in card
+    assert 'decoder="light"' not in card
 
 
 def test_the_licence_is_where_the_hub_reads_it(tiny_run, tmp_path):

@@ -14,10 +14,12 @@ from pri3d_zoo.training.geometry import (
     nearest_pixel,
     nearest_voxel,
     pack_keys,
+    pixel_box,
     pixel_grid,
     project,
     quantize,
     scale_intrinsics,
+    seen_pixel,
     transform,
     unproject,
     voxel_centers,
@@ -118,6 +120,50 @@ def test_frustum_box_holds_all_points() -> None:
     box = frustum_box(depth, INTRINSICS.expand(5, 3, 3), poses)
     assert (points >= box[:, :1]).all()
     assert (points <= box[:, 1:]).all()
+
+
+def test_pixel_box_by_hand() -> None:
+    """The authors' box: of what the pixels see, rounded outward, and of the camera where a pixel sees nothing."""
+    camera = torch.tensor([[16.0, 0, 15.5], [0, 12, 11.5], [0, 0, 1]], dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, 3] = torch.tensor([0.5, 0.25, 1.5])
+    depth = torch.zeros(24, 32, dtype=torch.float64)
+    depth[:, :] = 2.0
+    # x: 0.5 + 2 * (-15.5 .. 15.5) / 16, y: 0.25 + 2 * (-11.5 .. 11.5) / 12, z: 3.5
+    assert pixel_box(depth, camera, pose).tolist() == [[-2, -2, 3], [3, 3, 4]]
+    depth[5, 5] = 0
+    assert pixel_box(depth, camera, pose).tolist() == [[-2, -2, 1], [3, 3, 4]]
+    assert pixel_box(torch.zeros_like(depth), camera, pose).tolist() == [[0, 0, 1], [1, 1, 2]]
+    two = pixel_box(torch.stack((depth, depth * 0)), camera.expand(2, 3, 3), pose.expand(2, 4, 4))
+    assert two.tolist() == [[[-2, -2, 1], [3, 3, 4]], [[0, 0, 1], [1, 1, 2]]]
+
+
+def test_seen_pixel_by_hand() -> None:
+    camera = torch.tensor([[10.0, 0, 4.0], [0, 10, 3.0], [0, 0, 1]])
+    depth = torch.stack((torch.full((7, 9), 2.0), torch.full((7, 9), 5.0)))
+    depth[0, 3, 5] = 0
+    poses = torch.eye(4).repeat(2, 1, 1)
+    poses[1, 0, 3] = 1.0
+    points = torch.tensor(
+        [
+            [0.0, 0, 2.04],  # the principal point, 4 cm behind the surface
+            [0.0, 0, 2.06],  # 6 cm
+            [0.2, 0, 2.0],  # u = 5: no reading
+            [0.09, 0, 2.0],  # u = 4.45, rounded to 4
+            [0.11, -0.2, 2.0],  # u = 4.55, no reading is at (3, 5), but this is v = 2
+            [0.9, 0, 2.0],  # u = 8.5, rounded to the even 8
+            [1.0, 0, 2.0],  # outside
+            [0.0, 0, -2.0],  # behind
+        ]
+    )
+    view = torch.zeros(8, dtype=torch.long)
+    cameras = camera.expand(2, 3, 3)
+    index, found = seen_pixel(points, view, depth, cameras, poses, 0.05)
+    assert found.tolist() == [True, False, False, True, True, True, False, False]
+    assert index[found].tolist() == [3 * 9 + 4, 3 * 9 + 4, 2 * 9 + 5, 3 * 9 + 8]
+    # the other view stands 1 m to the right and sees a wall at 5 m
+    index, found = seen_pixel(torch.tensor([[[1.5, 0.5, 4.97]]]), torch.ones(1, 1).long(), depth, cameras, poses, 0.05)
+    assert (index.tolist(), found.tolist()) == ([[4 * 9 + 5]], [[True]])
 
 
 def test_voxels_of_negative_points() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pri3d_zoo.training.losses import point_info_nce
+from pri3d_zoo.training.losses import depth_loss, point_info_nce
 
 
 def plain_loop(first, second, valid, temperature):
@@ -82,3 +82,92 @@ def test_gradient():
         lower = point_info_nce(bumped, second, valid, 0.4).item()
         assert first.grad[0, row, column].item() == pytest.approx((upper - lower) / (2 * step), abs=2e-4)
     assert torch.equal(first.grad[0, 3], torch.zeros(3))
+
+
+def plain_depth_loss(predicted, depth):
+    """The formula, one pixel at a time."""
+
+    def at(image, v, u):
+        return image[v][u] if 0 <= v < len(image) and 0 <= u < len(image[0]) else 0.0
+
+    def sobel(image, v, u):
+        weights = {-1: 1, 0: 2, 1: 1}
+        x = sum(w * (at(image, v + i, u - 1) - at(image, v + i, u + 1)) for i, w in weights.items())
+        y = sum(w * (at(image, v - 1, u + i) - at(image, v + 1, u + i)) for i, w in weights.items())
+        return x, y
+
+    near, normal, along_x, along_y = [], [], [], []
+    for p, d in zip(predicted.tolist(), depth.tolist(), strict=True):
+        for v in range(len(d)):
+            for u in range(len(d[0])):
+                if d[v][u] == 0:
+                    continue
+                near.append(math.log(abs(p[v][u] - d[v][u]) + 0.5))
+                around = [(v + i, u + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+                if any(0 <= i < len(d) and 0 <= j < len(d[0]) and d[i][j] == 0 for i, j in around):
+                    continue
+                (px, py), (dx, dy) = sobel(p, v, u), sobel(d, v, u)
+                along_x.append(math.log(abs(px - dx) + 0.5))
+                along_y.append(math.log(abs(py - dy) + 0.5))
+                length = math.sqrt(px * px + py * py + 1) * math.sqrt(dx * dx + dy * dy + 1)
+                normal.append(abs(1 - (px * dx + py * dy + 1) / length))
+
+    def mean(values):
+        return sum(values) / max(len(values), 1)
+
+    return (mean(near) + mean(normal) + mean(along_x) + mean(along_y)) / 3
+
+
+def test_depth_loss_worked_by_hand():
+    flat = torch.full((1, 5, 6), 2.0)
+    # right everywhere: three logarithms of a half, and normals that agree
+    assert depth_loss(flat, flat).item() == pytest.approx(math.log(0.5), abs=1e-6)
+    # a plane that rises 0.25 m a pixel to the right, by a prediction that does not: inside, 8 * 0.25 of response along
+    # x and 1 - 1 / sqrt(1 + 4) between the normals; a frame of holes keeps the border out
+    depth = torch.zeros(1, 5, 5)
+    depth[0, 1:4, 1:4] = torch.tensor([1.0, 1.25, 1.5])
+    expected = (
+        (math.log(0.5) + math.log(0.75) + math.log(1)) / 3 + (1 - 1 / math.sqrt(5)) + math.log(2.5) + math.log(0.5)
+    )
+    assert depth_loss(torch.full((1, 5, 5), 1.0), depth).item() == pytest.approx(expected / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_depth_loss_against_plain_loop(dtype, close):
+    generator = torch.Generator().manual_seed(3)
+    predicted, depth = torch.rand(2, 3, 9, 11, generator=generator, dtype=dtype).unbind(0)
+    depth = depth * 3 + 0.5
+    depth[torch.rand(depth.shape, generator=generator) < 0.05] = 0
+    depth[1] = 0
+    assert depth_loss(predicted, depth).item() == pytest.approx(plain_depth_loss(predicted, depth), abs=close)
+
+
+def test_depth_loss_without_a_reading_is_zero_with_zero_gradient():
+    predicted = torch.randn(2, 6, 7, requires_grad=True)
+    loss = depth_loss(predicted, torch.zeros(2, 6, 7))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(predicted.grad, torch.zeros_like(predicted))
+
+
+def test_depth_loss_takes_no_gradient_from_a_hole():
+    predicted = torch.randn(1, 6, 7, requires_grad=True)
+    depth = torch.ones(1, 6, 7)
+    depth[0, 0, :3] = 0
+    depth_loss(predicted, depth).backward()
+    assert predicted.grad[0, 0, 0] == 0  # no neighbourhood without a hole reaches it
+    assert predicted.grad.isfinite().all()
+
+
+def test_losses_in_half_precision_compute_in_float32():
+    generator = torch.Generator().manual_seed(5)
+    first, second = torch.randn(2, 2, 40, 16, generator=generator).unbind(0)
+    valid = torch.ones(2, 40, dtype=torch.bool)
+    depth = torch.rand(2, 8, 9, generator=generator) + 1
+    exact = [point_info_nce(first, second, valid, 0.07), depth_loss(depth * 1.1, depth)]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = [point_info_nce(first, second, valid, 0.07), depth_loss(depth * 1.1, depth)]
+    for one, other in zip(exact, inside, strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(one, other)
+    assert point_info_nce(first.bfloat16(), second.bfloat16(), valid, 0.07).dtype == torch.float32

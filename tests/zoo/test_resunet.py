@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import pri3d_zoo
 from pri3d_zoo import ResUNet, build_resunet
-from pri3d_zoo.decoder import Decoder
+from pri3d_zoo.decoder import Decoder, LightUpProjection
 from pri3d_zoo.resunet import choose_stages
 
 NAMES = [f"resunet{depth}_pri3d_{objective}" for depth in (18, 34, 50, 101) for objective in ("view", "geo", "joint")]
@@ -263,15 +263,69 @@ def test_checkpointing_changes_memory_and_not_gradients():
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("depth", "total", "encoder"), [(18, 23, 6), (50, 288, 13)])
-def test_cost_is_that_of_the_published_network(depth, total, encoder):
-    """In GFLOP of a 240x320 image, a multiplication and an addition counted as two."""
+def cost(encoder: str, decoder: str) -> tuple[float, float]:
+    """GFLOP of encoder and decoder for a 240x320 image, a multiplication and an addition counted as two."""
     with torch.device("meta"):
-        model = timm.create_model(f"resunet{depth}_pri3d_joint").eval()
+        model = build_resunet(encoder, decoder=decoder).eval()
         image = torch.empty(1, 3, 240, 320)
     with FlopCounterMode(display=False) as counter:
         model(image)
-    everything = counter.get_total_flops()
-    decoder = sum(counter.get_flop_counts()["ResUNet.decoder"].values())
-    assert round(everything / 1e9) == total
-    assert round((everything - decoder) / 1e9) == encoder
+    part = sum(counter.get_flop_counts()["ResUNet.decoder"].values())
+    return (counter.get_total_flops() - part) / 1e9, part / 1e9
+
+
+@pytest.mark.parametrize(("depth", "total", "encoder"), [(18, 23, 6), (50, 288, 13)])
+def test_cost_is_that_of_the_published_network(depth, total, encoder):
+    first, second = cost(f"resnet{depth}", "authors")
+    assert (round(first + second), round(first)) == (total, encoder)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "convnext_tiny", "deit_small_patch16_224", "efficientnet_lite0"]
+)
+def test_the_light_decoder_costs_at_most_what_the_encoder_does(name):
+    encoder, decoder = cost(name, "light")
+    assert 0 < decoder <= encoder
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("size", [(64, 96), (70, 101)])
+def test_the_light_decoder_gives_the_same_levels(encoder, size):
+    torch.manual_seed(0)
+    one, other = build_resunet(encoder).eval(), build_resunet(encoder, decoder="light").eval()
+    assert one.num_features == other.num_features
+    assert one.feature_info == other.feature_info
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        levels = [model.forward_intermediates(x, intermediates_only=True) for model in (one, other)]
+    assert [level.shape for level in levels[0]] == [level.shape for level in levels[1]]
+    other.train()(torch.randn(2, 3, *size)).square().mean().backward()
+    assert [name for name, parameter in other.named_parameters() if parameter.grad is None] == []
+
+
+def test_light_up_projection_agrees_with_its_formula():
+    torch.manual_seed(0)
+    up = LightUpProjection(6, 4).double().eval()
+    randomise_batch_norms(up)
+    x = torch.randn(2, 6, 3, 5, dtype=torch.float64)
+
+    def normed(x, norm):
+        return functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=1e-5)
+
+    reduced = normed(torch.einsum("oi,bihw->bohw", up.conv1.weight[:, :, 0, 0], x), up.bn1).clamp(min=0)
+    # half-pixel centres: twice the size, each new pixel 3/4 of the nearer and 1/4 of the farther old one
+    for axis in (2, 3):
+        length = reduced.shape[axis]
+        before = reduced.index_select(axis, torch.tensor([max(i - 1, 0) for i in range(length)]))
+        after = reduced.index_select(axis, torch.tensor([min(i + 1, length - 1) for i in range(length)]))
+        both = torch.stack((0.75 * reduced + 0.25 * before, 0.75 * reduced + 0.25 * after), axis + 1)
+        reduced = both.flatten(axis, axis + 1)
+    middle = normed(functional.conv2d(reduced, up.conv2.weight, padding=1), up.bn2).clamp(min=0)
+    expected = normed(torch.einsum("oi,bihw->bohw", up.conv3.weight[:, :, 0, 0], middle), up.bn3).clamp(min=0)
+    with torch.no_grad():
+        torch.testing.assert_close(up(x, (6, 10)), expected)
+
+
+def test_a_decoder_that_is_not_there():
+    with pytest.raises(ValueError, match="no decoder 'heavy'; there are authors, light"):
+        build_resunet("resnet18", decoder="heavy")

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pri3d_zoo.resunet import build_resunet
 
@@ -15,32 +16,42 @@ PROJECTED_FEATURES = 64  # of pixels and voxels where they are contrasted, as th
 
 
 class MatchedFeatures(NamedTuple):
-    """Features at matches, each (B or S, N, C): of the two views of pairs, and of pixels and their voxels."""
+    """What a network gives: features at matches, each (B or S, N, C), and the depth of whole images."""
 
-    first: Tensor | None
-    second: Tensor | None
-    pixel: Tensor | None
-    voxel: Tensor | None
+    first: Tensor | None = None
+    """Of the first views of pairs."""
+    second: Tensor | None = None
+    """Of the second views."""
+    pixel: Tensor | None = None
+    """Of pixels, mapped to where they are contrasted with voxels."""
+    voxel: Tensor | None = None
+    """Of voxels, mapped to there too."""
+    depth: Tensor | None = None
+    """(2 * B, H, W), metres, as the depth head predicts it."""
 
 
 class TwoBranch(nn.Module):
     """A ResUNet over images, a sparse UNet over voxels, and linear maps of both to a space that they share.
 
-    State-dict names are those of the authors' checkpoints: ``backbone.*``, ``backbone3d.*``, ``w2d.*``, ``w3d.*``.
+    State-dict names are those of the authors' checkpoints: ``backbone.*``, ``backbone3d.*``, ``w2d.*``, ``w3d.*``,
+    ``headnet.*``.
 
     Args:
         encoder: A name of timm's.
         unet3d: A name of ``build_sparse_unet``, or None for a network without a 3D half (the view loss alone).
+        decoder: ``authors`` or ``light``.
+        depth_head: Whether to predict depth, by a 1x1 convolution of the dense features, as the authors.
     """
 
-    def __init__(self, encoder: str, unet3d: str | None) -> None:
+    def __init__(self, encoder: str, unet3d: str | None, *, decoder: str = "authors", depth_head: bool = False) -> None:
         super().__init__()
         # channels last: a sixth faster on a CPU, more on tensor cores, and the names and values stay as they are
-        self.backbone = build_resunet(encoder).to(memory_format=torch.channels_last)
+        self.backbone = build_resunet(encoder, decoder=decoder).to(memory_format=torch.channels_last)
         if unet3d is not None:
             self.backbone3d = build_sparse_unet(unet3d, 3, VOXEL_FEATURES)
             self.w2d = nn.Linear(self.backbone.num_features, PROJECTED_FEATURES)
             self.w3d = nn.Linear(VOXEL_FEATURES, PROJECTED_FEATURES)
+        self.headnet = nn.Conv2d(self.backbone.num_features, 1, 1) if depth_head else None
 
     def forward(
         self,
@@ -55,20 +66,33 @@ class TwoBranch(nn.Module):
         Args:
             color: (2 * B, 3, H, W), normalised; the two views of a pair follow each other.
             view_pixels: Flat pixel indices (B, N) in the first and in the second views, or None.
-            voxels: The chunks of all 2 * B images, coloured, or None.
-            geo_pixels: (2 * B, N) flat pixel indices, with ``voxels``.
-            geo_voxels: (2 * B, N) rows of ``voxels``, with ``voxels``.
+            voxels: The chunks of all 2 * B images, coloured; None if they are empty.
+            geo_pixels: (2 * B, N) flat pixel indices, or None.
+            geo_voxels: (2 * B, N) rows of ``voxels``, with ``geo_pixels``.
         """
         size = (color.shape[-2], color.shape[-1])
         features = self.backbone(color.contiguous(memory_format=torch.channels_last))
-        first = second = pixel = voxel = None
+        # read at once for both losses: each reading makes a whole map of gradients
+        wanted = [torch.stack(view_pixels, 1).flatten(0, 1)] if view_pixels is not None else []
+        wanted += [geo_pixels] if geo_pixels is not None else []
+        sampled = sample_features(features, torch.cat(wanted, 1), size).split([len(part.T) for part in wanted], 1)
+        first = second = pixel = voxel = depth = None
         if view_pixels is not None:
-            first = sample_features(features[0::2], view_pixels[0], size)
-            second = sample_features(features[1::2], view_pixels[1], size)
-        if voxels is not None and geo_pixels is not None and geo_voxels is not None:
-            pixel = self.w2d(sample_features(features, geo_pixels, size))
-            # on a CPU the sparse network gathers more than it multiplies: bf16 makes it four times slower, not faster
-            with torch.autocast(color.device.type, enabled=color.is_cuda and torch.is_autocast_enabled("cuda")):
-                voxel_features = self.backbone3d(voxels).features
-            voxel = self.w3d(voxel_features[geo_voxels])
-        return MatchedFeatures(first, second, pixel, voxel)
+            first, second = sampled[0][0::2], sampled[0][1::2]
+        if geo_pixels is not None and geo_voxels is not None:
+            pixel = self.w2d(sampled[-1])
+            voxel = self.w3d(self._voxel_features(voxels, geo_voxels))
+        if self.headnet is not None:
+            predicted = F.interpolate(self.headnet(features), size=size, mode="bilinear", align_corners=True)
+            depth = predicted[:, 0]
+        return MatchedFeatures(first, second, pixel, voxel, depth)
+
+    def _voxel_features(self, voxels: SparseTensor | None, rows: Tensor) -> Tensor:
+        if voxels is None:
+            # processes that share their gradients wait for all of them, so these have to be 0 and not missing
+            nothing = torch.stack([parameter.sum() for parameter in self.backbone3d.parameters()]).sum() * 0
+            return nothing.expand(*rows.shape, VOXEL_FEATURES)
+        # on a CPU the sparse network gathers more than it multiplies: bf16 makes it four times slower, not faster
+        with torch.autocast(rows.device.type, enabled=rows.is_cuda and torch.is_autocast_enabled("cuda")):
+            features: Tensor = self.backbone3d(voxels).features
+        return features[rows]

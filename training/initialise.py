@@ -1,0 +1,99 @@
+"""The networks of a run before its first step: what they are made of, and where the encoder's weights come from."""
+
+import hashlib
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pri3d_zoo.convert import compare_keys, describe_state_dict
+from pri3d_zoo.hub import find_weights
+
+from .config import Config, Method
+from .errors import InputError
+from .networks.moco import MoCo
+from .networks.two_branch import TwoBranch
+
+
+def build_network(config: Config) -> TwoBranch | MoCo:
+    """The network that a configuration names, with random weights from torch's generator."""
+    if config.loss.method == Method.moco:
+        return MoCo(config.model.encoder, config.moco.queue, config.moco.momentum)
+    return TwoBranch(
+        config.model.encoder,
+        None if config.loss.method == Method.view else config.model.unet3d,
+        decoder=config.model.decoder,
+        depth_head=config.loss.depth_weight > 0,
+    )
+
+
+def initial_model(config: Config) -> TwoBranch | MoCo:
+    """The network of a run before its first step: the same for the same configuration.
+
+    Raises:
+        InputError: ``init`` is none of scratch, imagenet, imagenet:TAG or a weight folder, or its weights do not fit.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_network(config)
+    if (name := _timm_name(config)) is not None:
+        try:
+            pretrained = timm.create_model(name, pretrained=True, num_classes=0)
+        except Exception as error:  # whatever the Hub client, the network or timm raise
+            raise InputError(
+                f"init={config.init}: timm could not get the weights {name} ({type(error).__name__}); "
+                f"give init=FOLDER with a weight folder, or init=scratch"
+            ) from error
+        _load_encoder(model.backbone.encoder, pretrained.state_dict(), config, "timm's weights")
+    elif config.init != "scratch":
+        file = _weight_file(config)
+        _load_encoder(model.backbone.encoder, load_file(file), config, file.name)
+    if isinstance(model, MoCo):
+        model.start_keys()
+    return model
+
+
+def describe_init(config: Config) -> str:
+    """Where the encoder's first weights come from, for a run's records and the card of what becomes of it.
+
+    Raises:
+        InputError: ``init`` is none of scratch, imagenet, imagenet:TAG or a weight folder.
+    """
+    if config.init == "scratch":
+        return f"from scratch, seed {config.seed}"
+    name = _timm_name(config)
+    if name is None:
+        with _weight_file(config).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return f"encoder from the weights {Path(config.init).name}, SHA-256 {digest}"
+    cfg = timm.get_pretrained_cfg(name)
+    weights = f"{name.partition('.')[0]}.{cfg.tag}" if cfg is not None and cfg.tag else name
+    return f"encoder from ImageNet, timm's weights {weights}"
+
+
+def _timm_name(config: Config) -> str | None:
+    """The name of timm's weights that ``init`` asks for, None if it asks for others."""
+    word, _, tag = config.init.partition(":")
+    if word != "imagenet":
+        return None
+    return f"{config.model.encoder}.{tag}" if tag else config.model.encoder
+
+
+def _weight_file(config: Config) -> Path:
+    if not Path(config.init).exists():
+        raise InputError(f"init={config.init}: it must be scratch, imagenet, or a weight folder that exists")
+    return find_weights(config.model.encoder, path=config.init)
+
+
+def _load_encoder(encoder: nn.Module, weights: dict[str, Tensor], config: Config, source: str) -> None:
+    with torch.device("meta"):
+        whole = timm.create_model(config.model.encoder, num_classes=0).state_dict()  # and what lies behind its stages
+    report = compare_keys(weights, whole)
+    if not report.fits:
+        raise InputError(
+            f"init={config.init}: {source} seems to hold {describe_state_dict(weights)}, "
+            f"not the encoder {config.model.encoder} ({report.summary()})"
+        )
+    encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
