@@ -29,26 +29,32 @@ def render(
     scenes: Annotated[int, typer.Option(help="Rooms.", min=1)] = 10,
     frames: Annotated[int, typer.Option(help="Frames a room.", min=2)] = 40,
     size: Size = (240, 320),
-    seed: Annotated[int, typer.Option(help="Seed of the first room; the next ones follow.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Number of the first room in its split; the next ones follow.", min=0)] = 0,
+    split: Annotated[
+        str, typer.Option(help="train, val, or shifted: with things that are in no other room.")
+    ] = "train",
     workers: Workers = CORES,
 ) -> None:
-    """Render furnished rooms to RGB-D video."""
+    """Render furnished rooms to RGB-D video with labels and the surface; `prepare synthrooms` needs no such folder."""
     from .data.sources.folder import write_folder
-    from .data.sources.synthrooms import SynthRooms
+    from .data.sources.synthrooms import SynthRooms, seeds_of
 
-    write_folder(SynthRooms(range(seed, seed + scenes), frames=frames, size=size), out, workers=workers)
+    rooms = SynthRooms(seeds_of(split, seed, seed + scenes), frames=frames, size=size)
+    write_folder(rooms, out, workers=workers)
     console.print(f"{scenes} rooms of {frames} frames in {out}", soft_wrap=True)
 
 
 @app.command()
 def prepare(
     source: Annotated[str, typer.Argument(help="folder, synthrooms, scannet, ...; a wrong name lists them all.")],
-    root: Annotated[str, typer.Argument(help="Folder of the dataset; for synthrooms a range of seeds, as 0:24.")],
+    root: Annotated[str, typer.Argument(help="Folder of the dataset; for synthrooms a range of its rooms, as 0:24.")],
     store: Annotated[Path, typer.Argument(help="Folder to write the prepared scenes to.")],
     size: Size = (240, 320),
     voxel_size: Annotated[float, typer.Option(help="Metres.", min=0.001)] = 0.02,
     frames: Annotated[int | None, typer.Option(help="At most so many frames a scene, evenly spread.", min=1)] = None,
-    split: Annotated[str | None, typer.Option(help="Only the scenes of the dataset's list: train, val, test.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only the scenes of the dataset's list: train, val, test; shifted of synthrooms.")
+    ] = None,
     scenes: Annotated[Path | None, typer.Option(help="Only the scenes that this file names, one a line.")] = None,
     stride: Annotated[int | None, typer.Option(help="Every so many-th frame; by default 25 of video.", min=1)] = None,
     workers: Workers = CORES,

@@ -9,11 +9,13 @@ import trimesh
 from PIL import Image
 
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
+from pri3d_zoo.training.data.fusion import fuse, voxelize
 from pri3d_zoo.training.data.sources import open_source
 from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
 from pri3d_zoo.training.errors import InputError
 
 SIZE = (24, 32)
+FUSED = ("depth", "color", "intrinsics", "camera_to_world")
 
 
 class Scenes:
@@ -74,7 +76,15 @@ def test_what_is_written_reads_back(folder: Path) -> None:
                 assert np.array_equal(value, getattr(wanted, name)), name
                 assert value.dtype == getattr(wanted, name).dtype
             assert np.abs(frame.color.astype(int) - wanted.color).mean() < 8  # JPEG
-    assert source.surface("attic") is None
+    originals = [frame for frame in Scenes().frames("attic") if isinstance(frame, Frame)]
+    depth, color, intrinsics, poses = (np.stack([getattr(frame, name) for frame in originals]) for name in FUSED)
+    voxels, shades = fuse((depth * 1000).round().astype(np.uint16), color, intrinsics, poses, voxel_size=0.02)
+    fused = source.surface("attic")  # which its source did not know
+    assert fused is not None
+    assert len(voxels) > 100
+    again, colors = voxelize(fused.points, fused.colors, voxel_size=0.02)
+    assert np.array_equal(again, voxels)
+    assert np.array_equal(colors, shades)
     surface, wanted_surface = source.surface("cellar"), Scenes().surface("cellar")
     assert surface is not None
     assert wanted_surface is not None

@@ -8,3 +8,4 @@ NYU40 = (
     *("whiteboard", "person", "night_stand", "toilet", "sink", "lamp", "bathtub", "bag"),
     *("otherstructure", "otherfurniture", "otherprop"),
 )
+NYU40_IDS = {name: id for id, name in enumerate(NYU40, start=1)}

@@ -15,7 +15,7 @@ from .tum import TumSource
 SCENEZOO = ("scannetppv2", "arkitscenes", "matterport3d", "3rscan", "multiscan")  # by scenezoo's own names
 OPTIONS = {  # what each source takes, besides its root
     "folder": ("frames",),
-    "synthrooms": ("frames",),
+    "synthrooms": ("frames", "split"),
     "scannet": ("split", "scenes", "stride"),
     "scannet_frames": ("split", "scenes", "stride"),
     "tum": ("scenes", "stride"),
@@ -49,10 +49,11 @@ def open_source(
     Args:
         name: One of ``SOURCES``: "folder" is the plain layout (see ``folder.py``), "synthrooms" is rendered on the fly,
             each of the others the layout in which a dataset is released (see the file of that name).
-        root: The dataset's folder; for synthrooms a range of seeds such as "0:24".
+        root: The dataset's folder; for synthrooms a range of its rooms such as "0:24".
         frames: At most so many frames a scene, evenly spread over time; synthrooms renders so many (default 40).
         size: (height, width) that synthrooms renders at; files have the size they have.
-        split: "train", "val" or "test": the scenes of the dataset's own list.
+        split: "train", "val" or "test": the scenes of the dataset's own list; synthrooms has "train", "val" and
+            "shifted", rooms with things that are in no other, and takes "train" unless told.
         scenes: A text file that names scenes, one a line: only those.
         stride: Every so many-th frame (default: ``default_stride``).
 
@@ -75,9 +76,10 @@ def open_source(
         case "folder":
             return FolderSource(Path(root), frames=frames)
         case "synthrooms":
-            from .synthrooms import SynthRooms
+            from .synthrooms import SynthRooms, seeds_of
 
-            return SynthRooms(_seed_range(root), frames=40 if frames is None else frames, size=size)
+            seeds = seeds_of(split or "train", *_first_and_last(root))
+            return SynthRooms(seeds, frames=40 if frames is None else frames, size=size)
         case "scannet":
             return ScanNetSource(Path(root), split=split, scenes=names, stride=step)
         case "scannet_frames":
@@ -100,9 +102,9 @@ def open_source(
             return ScenezooSource(Path(root), dataset=name, split=split, scenes=names, stride=step)
 
 
-def _seed_range(text: str) -> range:
+def _first_and_last(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+):(\d+)", text)
-    seeds = range(int(match[1]), int(match[2])) if match else range(0)
-    if not seeds:
-        raise InputError(f"synthrooms takes a range of seeds such as 0:24 (24 rooms), not {text!r}")
-    return seeds
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if first >= last:
+        raise InputError(f"synthrooms takes a range of rooms such as 0:24, not {text!r}")
+    return first, last

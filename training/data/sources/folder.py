@@ -18,11 +18,14 @@ from PIL import Image
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Source, Surface, check_pose
+from ..fusion import fuse
 from ..parallel import map_scenes
+from ..spool import Spool
 from ..store import JPEG_QUALITY, check_name, depth_to_millimetres, temporary_path
 from .files import natural_order, read_color, read_depth, read_intrinsics, read_labels, read_matrix
 from .mesh import read_mesh
 
+VOXEL_SIZE = 0.02  # metres, of surfaces that are fused
 EXTENSIONS = {"color": (".jpg", ".jpeg", ".png"), "depth": (".png",), "pose": (".txt",)}
 
 
@@ -86,7 +89,9 @@ class FolderSource:
 
 
 def write_folder(source: Source, out: Path, *, workers: int) -> None:
-    """Write all scenes of a source in the plain folder layout, several at a time.
+    """Write all scenes of a source in the plain folder layout, several at a time, each with its surface.
+
+    Where the source knows no surface, it is fused from the depth; either way ``mesh.ply`` holds points, not faces.
 
     A scene has a hidden name until it is whole, and one that is there already is left alone, so what was stopped can be
     started again.
@@ -110,25 +115,36 @@ def _write_scene(source: Source, out: Path, scene: str) -> None:
     intrinsics: NDArray[np.float64] | None = None
     for name in (*EXTENSIONS, "semantic", "instance"):
         (unfinished / name).mkdir(parents=True)
-    for frame in source.frames(scene):
-        if isinstance(frame, SkippedFrame):
-            continue
-        check_name(frame.id, f"scene {scene}: frame")
+    poses = []
+    with Spool(out) as depths, Spool(out) as colors:
+        for frame in source.frames(scene):
+            if isinstance(frame, SkippedFrame):
+                continue
+            check_name(frame.id, f"scene {scene}: frame")
+            if intrinsics is None:
+                intrinsics = frame.intrinsics
+            if not np.array_equal(intrinsics, frame.intrinsics):
+                raise InputError(
+                    f"scene {scene}: frame {frame.id} has intrinsics of its own, and the layout holds one set"
+                )
+            depths.append(depth_to_millimetres(frame.depth))
+            colors.append(frame.color)
+            poses.append(frame.camera_to_world)
+            Image.fromarray(frame.color).save(unfinished / "color" / f"{frame.id}.jpg", quality=JPEG_QUALITY)
+            Image.fromarray(depth_to_millimetres(frame.depth)).save(unfinished / "depth" / f"{frame.id}.png")
+            np.savetxt(unfinished / "pose" / f"{frame.id}.txt", frame.camera_to_world, fmt="%.17g")
+            for name, labels in (("semantic", frame.semantic), ("instance", frame.instance)):
+                if labels is not None:
+                    Image.fromarray(labels).save(unfinished / name / f"{frame.id}.png")
         if intrinsics is None:
-            intrinsics = frame.intrinsics
-        if not np.array_equal(intrinsics, frame.intrinsics):
-            raise InputError(f"scene {scene}: frame {frame.id} has intrinsics of its own, and the layout holds one set")
-        Image.fromarray(frame.color).save(unfinished / "color" / f"{frame.id}.jpg", quality=JPEG_QUALITY)
-        Image.fromarray(depth_to_millimetres(frame.depth)).save(unfinished / "depth" / f"{frame.id}.png")
-        np.savetxt(unfinished / "pose" / f"{frame.id}.txt", frame.camera_to_world, fmt="%.17g")
-        for name, labels in (("semantic", frame.semantic), ("instance", frame.instance)):
-            if labels is not None:
-                Image.fromarray(labels).save(unfinished / name / f"{frame.id}.png")
-    if intrinsics is None:
-        raise InputError(f"scene {scene}: the source has no whole frame of it")
+            raise InputError(f"scene {scene}: the source has no whole frame of it")
+        surface = source.surface(scene)
+        if surface is None:
+            cameras = np.repeat(intrinsics[None], len(poses), 0)
+            voxels, shades = fuse(depths, colors, cameras, np.stack(poses), voxel_size=VOXEL_SIZE)
+            surface = Surface(((voxels + 0.5) * VOXEL_SIZE).astype(np.float32), shades)
     np.savetxt(unfinished / "intrinsics.txt", intrinsics, fmt="%.17g")
-    surface = source.surface(scene)
-    if surface is not None:
+    if len(surface.points):
         trimesh.PointCloud(surface.points, surface.colors).export(unfinished / "mesh.ply")
     for name in ("semantic", "instance"):
         if not any((unfinished / name).iterdir()):

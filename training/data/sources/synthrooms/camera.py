@@ -1,16 +1,18 @@
-"""Hand-held camera paths: a person walks through the free space of a room and looks around."""
+"""Hand-held camera paths: a person walks through the free space of a room and looks at one thing after another."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from .rooms import Room
+from .walk import HIGH, LOW, FreeSpace
 
 Array = NDArray[np.float64]
-CLEARANCE = 0.4  # metres to walls and to what is as high as the camera, where there is room
-LEAST_CLEARANCE = 0.15
-TURN = np.deg2rad(11.0)  # mean turn between frames: neighbours share most of what they see
-LOW, HIGH = 1.2, 1.8  # heights of a camera in the hand
+STEP = (0.12, 0.26)  # metres a frame on average
+MOST_STEP = 0.35
+MOST_TURN = np.deg2rad(17.0)  # a frame: neighbours share most of what they see
+NEAR = 0.45  # metres from which on a thing is looked at
+FAMILIAR = 0.45  # share of the looks at what has been looked at before
 
 
 def intrinsics_of(random: np.random.Generator, size: tuple[int, int]) -> Array:
@@ -22,25 +24,76 @@ def intrinsics_of(random: np.random.Generator, size: tuple[int, int]) -> Array:
 
 
 def camera_path(random: np.random.Generator, room: Room, frames: int) -> Array:
-    """Poses ``camera_to_world`` (frames, 4, 4): a walk around the room, mostly looking across it."""
-    angle = TURN * np.arange(frames) * random.uniform(0.85, 1.15) * random.choice((-1, 1)) + random.uniform(
-        0, 2 * np.pi
-    )
-    position = np.concatenate((_walk(random, room, angle), _drift(random, frames, LOW + 0.1, HIGH - 0.1)[:, None]), 1)
-    # looks across the room, past its middle; in some rooms outward, as people do who stand in the middle
-    inward = random.uniform() < 0.75
-    heading = angle + (np.pi if inward else 0.0) + _drift(random, frames, -0.6, 0.6)
-    reach = _drift(random, frames, 0.2, 0.9)
-    target = reach[:, None] * room.size[:2] / 2 * np.stack((np.cos(heading), np.sin(heading)), -1)
-    aim = np.concatenate((target, _drift(random, frames, 0.15, 1.3)[:, None]), 1) - position
-    # a target may come near the camera: there the angle of the walk decides where to look
-    ahead = np.stack((np.cos(heading), np.sin(heading), np.zeros(frames)), -1)
-    aim = aim / np.linalg.norm(aim, axis=1, keepdims=True) + 0.7 * ahead
-    yaw = np.unwrap(np.arctan2(aim[:, 1], aim[:, 0])) + random.normal(0, 0.008, frames)
-    pitch = np.clip(np.arctan2(aim[:, 2], np.linalg.norm(aim[:, :2], axis=1)), -0.65, 0.3)
-    pitch = pitch + _drift(random, frames, -0.1, 0.12) + random.normal(0, 0.008, frames)
+    """Poses ``camera_to_world`` (frames, 4, 4): a walk through the room, past things that are looked at closely, and
+    again from other sides. It moves at most ``MOST_STEP`` a frame, and turns little more than ``MOST_TURN``."""
+    space = FreeSpace(room)
+    steps = np.minimum(random.uniform(*STEP) * _drift(random, frames, 0.3, 1.7), 0.95 * MOST_STEP)
+    walked = np.cumsum(steps) - steps[0]
+    way = space.way(random, float(walked[-1]))
+    along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))))
+    ground = np.stack([np.interp(walked, along, way[:, axis]) for axis in range(2)], -1)
+    height = _drift(random, frames, LOW + 0.1, HIGH - 0.15)
+    position = np.concatenate((ground, height[:, None]), 1)
+    yaw, pitch = _gaze(random, room, space, position)
+    yaw += random.normal(0, 0.008, frames)
+    pitch = np.clip(pitch + _drift(random, frames, -0.12, 0.1), -0.7, 0.25) + random.normal(0, 0.008, frames)
     roll = _drift(random, frames, -0.05, 0.05) + random.normal(0, 0.005, frames)
     return _poses(position + random.normal(0, 0.004, (frames, 3)), yaw, pitch, roll)
+
+
+def _gaze(random: np.random.Generator, room: Room, space: FreeSpace, position: Array) -> tuple[Array, Array]:
+    """Yaw and pitch (frames,) of looks at things of the room, as fast as a head with a camera turns."""
+    things = room.obstacles.mean(1)
+    weight = np.linalg.norm(room.obstacles[:, 1] - room.obstacles[:, 0], axis=-1)
+    seen = np.zeros(len(things), bool)
+    yaw, pitch = np.zeros(len(position)), np.zeros(len(position))
+    turn = tilt = speed = 0.0
+    until, target = 0, np.zeros(3)
+    for frame, eye in enumerate(position):
+        if frame >= until:
+            until = frame + int(random.integers(2, 6))
+            target = _target(random, space, things, weight, seen, eye, turn)
+        aim = target - eye
+        goal, rise = np.arctan2(aim[1], aim[0]), np.arctan2(aim[2], max(float(np.hypot(aim[0], aim[1])), 0.3))
+        if frame == 0:
+            turn, tilt = goal, rise
+        # the head gains speed and loses it again before it arrives
+        missing = (goal - turn + np.pi) % (2 * np.pi) - np.pi
+        speed = float(
+            np.clip(np.clip(0.5 * missing, speed - MOST_TURN / 2, speed + MOST_TURN / 2), -MOST_TURN, MOST_TURN)
+        )
+        turn += speed
+        tilt += float(np.clip(0.4 * (rise - tilt), -MOST_TURN / 2, MOST_TURN / 2))
+        yaw[frame], pitch[frame] = turn, tilt
+    return yaw, pitch
+
+
+def _target(
+    random: np.random.Generator,
+    space: FreeSpace,
+    things: Array,
+    weight: Array,
+    seen: NDArray[np.bool_],
+    eye: Array,
+    heading: float,
+) -> Array:
+    """What to look at next (3,) from an eye (3,): a thing that is not hidden, rather a large one, and a look aside."""
+    offset = things - eye
+    distance = np.linalg.norm(offset, axis=1)
+    level = np.linalg.norm(offset[:, :2], axis=1)
+    fit = (distance > np.maximum(NEAR, 0.5 * weight)) & (level > 0.3) & space.sees(eye[:2], things[:, :2])
+    if not fit.any():
+        heading = random.uniform(0, 2 * np.pi)
+        return eye + 2 * np.array((np.cos(heading), np.sin(heading), -0.2))
+    familiar = fit & seen
+    choice = np.flatnonzero(familiar if familiar.any() and random.uniform() < FAMILIAR else fit)
+    share = weight[choice] / (0.5 + distance[choice]) if random.uniform() < 0.4 else weight[choice] * distance[choice]
+    aside = np.abs((np.arctan2(offset[choice, 1], offset[choice, 0]) - heading + np.pi) % (2 * np.pi) - np.pi)
+    share *= 0.1 + np.minimum(aside, np.pi / 2)
+    share *= np.where(things[choice, 2] > 1.9, 0.2, 1.0)  # few people look at ceilings
+    index = int(random.choice(choice, p=share / share.sum()))
+    seen[index] = True
+    return things[index]
 
 
 def _drift(random: np.random.Generator, frames: int, low: float, high: float, every: int = 7) -> Array:
@@ -48,50 +101,6 @@ def _drift(random: np.random.Generator, frames: int, low: float, high: float, ev
     knots = np.arange(-2 * every, frames + 3 * every, every)
     spline = CubicSpline(knots, random.uniform(low, high, len(knots)))
     return np.clip(spline(np.arange(frames)), low, high)
-
-
-def _walk(random: np.random.Generator, room: Room, angle: Array) -> Array:
-    """Positions (frames, 2) on a loop of changing width, pushed out of furniture like a stretched band."""
-    frames = len(angle)
-    half = room.size[:2] / 2 - CLEARANCE
-    wide = _drift(random, frames, 0.3, 0.95, 9)[:, None]
-    path = wide * half * np.stack((np.cos(angle), np.sin(angle)), -1)
-    walls = room.size[:2] / 2
-    tall = room.obstacles[(room.obstacles[:, 1, 2] > LOW - 0.25) & (room.obstacles[:, 0, 2] < HIGH)][:, :, :2]
-    low = room.obstacles[(room.obstacles[:, 1, 2] > 0.3) & (room.obstacles[:, 0, 2] < 0.5)][:, :, :2]
-    for _ in range(60):
-        path = path + 0.5 * _push(path, tall, CLEARANCE) + 0.15 * _push(path, low, 0.25)
-        path[1:-1] += 0.25 * (path[:-2] + path[2:] - 2 * path[1:-1])
-        path = np.clip(path, -half, half)
-    # a walk that is still too near to something, as in narrow gaps, shrinks towards the roomiest spot
-    ticks = np.linspace(-1, 1, 25)
-    spots = np.stack(np.meshgrid(ticks * half[0], ticks * half[1]), -1).reshape(-1, 2)
-    roomiest = spots[_clearance(spots, tall, walls).argmax()]
-    for scale in np.arange(1.0, 0.0, -0.1):
-        shrunk = roomiest + scale * (path - roomiest)
-        if _clearance(shrunk, tall, walls).min() > LEAST_CLEARANCE:
-            return shrunk
-    return np.broadcast_to(roomiest, path.shape)
-
-
-def _clearance(points: Array, boxes: Array, walls: Array) -> Array:
-    """Distance (N,) of points (N, 2) to the nearest of the boxes (B, 2, 2) and walls, 0 in a box."""
-    gap = np.maximum(boxes[:, 0] - points[:, None], points[:, None] - boxes[:, 1])
-    outside = np.linalg.norm(np.maximum(gap, 0), axis=-1).min(1, initial=np.inf)
-    return np.minimum(outside, (walls - np.abs(points)).min(1))
-
-
-def _push(points: Array, boxes: Array, clearance: float) -> Array:
-    """Steps (N, 2) that take points (N, 2) ``clearance`` away from boxes (B, 2, 2), out of the nearest side."""
-    low, high = boxes[None, :, 0] - clearance, boxes[None, :, 1] + clearance
-    below, above = points[:, None] - low, high - points[:, None]
-    inside = ((below > 0) & (above > 0)).all(-1)
-    exits = np.concatenate((-below, above), -1)  # to the left, down, right, up
-    nearest = np.abs(exits).argmin(-1)
-    amount = np.take_along_axis(exits, nearest[..., None], -1)[..., 0] * inside
-    step = np.zeros((*nearest.shape, 2))
-    np.put_along_axis(step, (nearest % 2)[..., None], amount[..., None], -1)
-    return step.sum(1) / np.maximum(inside.sum(1), 1)[:, None]
 
 
 def _poses(position: Array, yaw: Array, pitch: Array, roll: Array) -> Array:

@@ -8,8 +8,10 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from .rooms import Room
+from .vectors import Array, Index, dot, sphere, take
 
-Array = NDArray[np.float32]
+FARTHEST = np.float32(100.0)  # metres; where a ray slips between two triangles it ends here
+FACINGS = 24  # directions that count as different
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,19 +20,17 @@ class Hits:
 
     Args:
         distance: (N,) in lengths of the ray's direction.
-        triangle, part: (N,) int32.
-        position, normal: (N, 3); the normal is unit, smooth, and turned towards the ray's origin.
-        uv: (N, 2) in repeats.
-        cosine: (N,) between the ray and the surface's own normal, not negative.
+        triangle: (N,).
+        second, third: (N,) barycentric shares of the triangle's second and third corner.
     """
 
     distance: Array
-    triangle: NDArray[np.int32]
-    part: NDArray[np.int32]
-    position: Array
-    normal: Array
-    uv: Array
-    cosine: Array
+    triangle: Index
+    second: Array
+    third: Array
+
+    def __getitem__(self, index: Index) -> "Hits":
+        return Hits(self.distance[index], self.triangle[index], self.second[index], self.third[index])
 
 
 class Caster:
@@ -38,65 +38,61 @@ class Caster:
 
     Args:
         room: The room.
+
+    Attributes:
+        part: (F,) row of the room's tables of each triangle.
+        surface: (F,) numbers that triangles share which are of one part and look about the same way.
     """
 
     def __init__(self, room: Room) -> None:
-        self._part = room.part
+        self.part: Index = room.part.astype(np.intp)
         corners = room.shape.corners.astype(np.float32)
-        self._scene = EmbreeScene(robust=True)
+        self._scene = EmbreeScene()
         faces = np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)
         TriangleMesh(self._scene, corners.reshape(-1, 3), faces)
-        # a corner and two edges of each attribute: what barycentric interpolation needs, in one gather
-        table = np.concatenate((room.shape.normals, room.shape.uv), -1).astype(np.float32)
-        self._table = np.concatenate((table[:, 0], table[:, 1] - table[:, 0], table[:, 2] - table[:, 0]), -1)
+        edges = room.shape.corners[:, 1:] - room.shape.corners[:, :1]
+        geometric = np.cross(edges[:, 0], edges[:, 1])
+        geometric /= np.maximum(np.linalg.norm(geometric, axis=1, keepdims=True), 1e-12)
+        self._geometric = np.ascontiguousarray(geometric.T, np.float32)
+        self.surface: Index = FACINGS * self.part + (geometric @ sphere(FACINGS).T).argmax(1)
+        self._normals = _spans(room.shape.normals)
+        self._uv = _spans(room.shape.uv)
 
     def cast(self, origins: Array, directions: Array) -> Hits:
-        """First hits of rays (N, 3), (N, 3); directions need not be unit. The room is closed: all rays hit."""
+        """First hits of rays (N, 3), (N, 3); directions need not be unit."""
         result = self._scene.run(origins, directions, output=True)
-        triangle, distance = result["primID"], result["tfar"]
-        geometric = result["Ng"]
-        toward = dot(geometric, directions)
-        lengths = length(geometric) * length(directions)
-        row = self._table[triangle]
-        row = row[:, :5] + result["u"][:, None] * row[:, 5:10] + result["v"][:, None] * row[:, 10:]
-        normal = row[:, :3]
-        away = dot(normal, directions) > 0
-        normal = normal / np.maximum(length(normal), 1e-6)[:, None]
-        return Hits(
-            distance=distance,
-            triangle=triangle,
-            part=self._part[triangle],
-            position=origins + directions * distance[:, None],
-            normal=np.where(away[:, None], -normal, normal),
-            uv=row[:, 3:],
-            cosine=np.abs(toward) / np.maximum(lengths, 1e-12),
-        )
+        triangle = result["primID"].astype(np.intp)
+        distance = np.minimum(result["tfar"], FARTHEST)
+        return Hits(distance, np.maximum(triangle, 0, out=triangle), result["u"], result["v"])
 
-    def visible(self, start: Array, points: Array) -> Array:
-        """Share (N,) of a light's points that is seen from (N, 3). Where the first two agree they stand for all."""
+    def blocked(self, origins: Array, rays: Array) -> NDArray[np.bool_]:
+        """Whether something lies between (N, 3) and (N, 3) further on, both ends excluded."""
+        reach = np.full(len(origins), 0.999, np.float32)  # of the way: the end itself may lie on a lamp
+        return self._scene.run(origins, rays, dists=reach, query="OCCLUDED") == 0
 
-        def seen(which: NDArray[np.intp] | slice, point: Array) -> Array:
-            origin = start[which]
-            reach = np.full(len(origin), 0.999, np.float32)  # of the way: the point itself may lie on a lamp
-            return (self._scene.run(origin, point - origin, dists=reach, query="OCCLUDED") != 0).astype(np.float32)
+    def geometric(self, hits: Hits) -> Array:
+        """The triangles' own unit normals (3, N)."""
+        return take(self._geometric, hits.triangle)
 
-        visible = seen(slice(None), points[0])
-        if len(points) > 1:
-            second = seen(slice(None), points[1])
-            shadow_edge = np.flatnonzero(visible != second)
-            visible = np.float32(0.5) * (visible + second)
-            total = np.ones(len(shadow_edge), np.float32)
-            for point in points[2:]:
-                total += seen(shadow_edge, point)
-            visible[shadow_edge] = total / len(points)
-        return visible
+    def normals(self, hits: Hits, toward: Array) -> Array:
+        """Smooth unit normals (3, N), on the side of the vectors (3, N)."""
+        normal = self._between(self._normals, hits)
+        scale = np.maximum(np.sqrt(dot(normal, normal)), np.float32(1e-6))
+        normal /= np.copysign(scale, dot(normal, toward))
+        return normal
+
+    def uv(self, hits: Hits) -> Array:
+        """Texture coordinates (2, N) in repeats."""
+        return self._between(self._uv, hits)
+
+    def _between(self, spans: Array, hits: Hits) -> Array:
+        value = take(spans[0], hits.triangle)
+        for span, share in zip(spans[1:], (hits.second, hits.third), strict=True):
+            value += take(span, hits.triangle) * share
+        return value
 
 
-def dot(first: Array, second: Array) -> Array:
-    """Scalar products (N,) of (N, 3) and (N, 3)."""
-    return np.einsum("ij,ij->i", first, second)
-
-
-def length(vectors: Array) -> Array:
-    """Lengths (N,) of (N, 3)."""
-    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+def _spans(corners: NDArray[np.float64]) -> Array:
+    """(3, C, F) of (F, 3, C): the first corner's value and what the others add."""
+    first = corners[:, 0]
+    return np.stack((first.T, (corners[:, 1] - first).T, (corners[:, 2] - first).T)).astype(np.float32)

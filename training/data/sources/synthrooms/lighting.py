@@ -1,20 +1,27 @@
-"""Light in a room: direct with shadows, and what surfaces give on to each other.
+"""Light in a room: direct with soft shadows, what surfaces give on to each other, and less of that in corners."""
 
-Indirect light comes from probes on a grid, each with the first two bands of the spherical harmonics of what it sees
-(Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance Environment Maps", 2001). Light is linear.
-"""
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 
-from .casting import Array, Caster, Hits, dot, length
+from .casting import FARTHEST, Caster
+from .lights import Light
+from .probes import RAYS, Probes
 from .rooms import Room
+from .vectors import Array, Index, as_rows, dot, length, sphere, take
 
-OFFSET = 2e-3  # metres off a surface from which shadow rays start, so that they do not hit it
-PROBE_SPACING = 0.3  # metres
-PROBE_RAYS = 48
+OFFSET = np.float32(2e-3)  # metres off a surface from which shadow rays start, so that they do not hit it
 BOUNCES = 3
 MIDDLE_GREY = 0.24  # linear
+TILE = 4  # shadow rays differ within so many pixels squared, over which their results are then averaged
+LIGHT_RAYS = 4  # to each light from points that have no neighbours to share with
+FAINT = 0.01  # of the room's mean radiance: less direct light than that is left out
+LEAST_GLOSS = 0.03  # below it nothing shines
+JITTER = 0.01  # of the sun's direction, which is a little wider than a point
+# ambient occlusion: a few rays a pixel in directions and of lengths that differ likewise
+CORNER_RAYS = 3
+CORNER_REACH = (0.07, 0.18, 0.45)  # metres
 
 
 class Lighting:
@@ -30,111 +37,211 @@ class Lighting:
     """
 
     def __init__(self, room: Room, caster: Caster, albedo: Array) -> None:
-        self._room = room
         self._caster = caster
-        self._lights = [
-            (light.points.astype(np.float32), light.normal.astype(np.float32), light.color.astype(np.float32))
-            for light in room.lights
-        ]
-        self._bake(albedo)
+        self._lights = [_Source(light) for light in room.lights]
+        self._doorway = None if room.plan.doorway is None else room.plan.doorway.astype(np.float32)
+        self._probes = Probes(room.plan)
+        directions = sphere(TILE * TILE * CORNER_RAYS)
+        self._corner = np.ascontiguousarray(directions.reshape(CORNER_RAYS, TILE * TILE, 3).transpose(0, 2, 1))
+        self._bake(albedo, room.emission)
+        for light in self._lights:
+            light.least = np.float32(FAINT * MIDDLE_GREY / self.exposure / light.color.max())
 
-    def direct(self, hits: Hits, toward_eye: Array | None) -> tuple[Array, Array]:
-        """Diffuse irradiance over pi and highlight, (N, 3) each, from all lights; no highlight without an eye."""
-        start = hits.position + OFFSET * hits.normal
-        diffuse, highlight = np.zeros_like(start), np.zeros_like(start)
-        shininess = self._room.shininess[hits.part]
-        for points, facing, color in self._lights:
-            middle = points.mean(0)
-            extent = np.square(points - middle).sum(1).max() + np.float32(0.02)
-            ray = middle - start
-            distance = length(ray)
-            ray /= distance[:, None]
-            strength = dot(ray, hits.normal)
-            if facing.any():
-                strength = strength * np.maximum(-(ray @ facing), 0)
-            lit = np.flatnonzero(strength > 0)
-            # an extended source is not infinitely bright near by
-            share = strength[lit] / (np.square(distance[lit]) + extent) * self._caster.visible(start[lit], points)
-            diffuse[lit] += share[:, None] * color
-            if toward_eye is not None:
-                half = ray[lit] + toward_eye[lit]
-                gloss = np.maximum(dot(half, hits.normal[lit]) / length(half), 0) ** shininess[lit]
-                highlight[lit] += (gloss * share * (shininess[lit] + 8) / 8)[:, None] * color
-        return diffuse, highlight
+    def arriving(
+        self,
+        position: Array,
+        normal: Array,
+        toward_eye: Array,
+        gloss: Array,
+        shininess: Array,
+        phase: Index,
+        openness: Array,
+        smooth: Callable[[Array], Array] | None = None,
+    ) -> tuple[Array, Array]:
+        """Diffuse irradiance over pi, and what the surfaces' gloss sends on, (3, N) each.
 
-    def indirect(self, position: Array, normal: Array, *directions: Array) -> list[Array]:
-        """Light over pi (N, 3) that arrives at (N, 3) around each of the directions (N, 3), from the nearest probes."""
-        cell = (position + 0.5 * self._pitch * normal - self._low) / self._pitch - np.float32(0.5)
-        cell = np.clip(cell, 0, self._count - np.float32(1.001))
-        lower = cell.astype(np.int32)
-        upper_share = cell - lower
-        x, y, z = np.stack((1 - upper_share, upper_share), 1).transpose(2, 0, 1)  # (N, 2) each
-        weight = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).reshape(-1)
-        stride = np.array((self._count[1] * self._count[2], self._count[2], 1), np.int32)
-        corner = np.indices((2, 2, 2), np.int32).reshape(3, 8).T @ stride
-        column = ((lower @ stride)[:, None] + corner).reshape(-1)
-        # eight probes a point: as a sparse matrix, one pass without temporary arrays
-        row = np.arange(0, len(column) + 1, 8, dtype=np.int32)
-        probes = csr_array((weight, column, row), (len(position), len(self._probes))) @ self._probes
-        least = 0.25 * probes[:, :3]
-        return [
-            np.maximum(
-                probes[:, :3]
-                + direction[:, :1] * probes[:, 3:6]
-                + direction[:, 1:2] * probes[:, 6:9]
-                + direction[:, 2:] * probes[:, 9:],
-                least,
-            )
-            for direction in directions
-        ]
+        Args:
+            position, normal, toward_eye: (3, N), the vectors unit.
+            gloss, shininess: (N,) strength and exponent of highlights.
+            phase: (N,) which of the ``TILE * TILE`` sets of rays.
+            openness: (N,) share of the surroundings that corners leave.
+            smooth: Takes the mean of (N,) over neighbours of all phases.
+        """
+        diffuse, reflected = np.zeros_like(position), np.zeros_like(position)
+        shiny = np.flatnonzero(gloss > LEAST_GLOSS)
+        shininess, toward_eye, facing = shininess[shiny], take(toward_eye, shiny), take(normal, shiny)
+        highlight = np.zeros_like(toward_eye)
+        for ray, color, share in self._direct(position, normal, phase, 1 if smooth else LIGHT_RAYS, smooth):
+            for channel, target in zip(color, diffuse, strict=True):
+                target += channel * share
+            half = take(ray, shiny)
+            half += toward_eye
+            cosine = np.maximum(dot(half, facing) / length(half), np.float32(1e-3))
+            lobe = np.exp(shininess * np.log(cosine))  # faster than a power
+            lobe *= share[shiny] * ((shininess + 8) / 8)
+            for channel, target in zip(color, highlight, strict=True):
+                target += channel * lobe
+        around = self._probes.arriving(position, normal, normal)
+        diffuse += openness * around
+        cosine = dot(toward_eye, facing)
+        mirrored = 2 * cosine * facing - toward_eye
+        around = self._probes.arriving(take(position, shiny), facing, mirrored)
+        # Schlick's approximation, for the surroundings that lacquer and polished floors reflect
+        slant = np.clip(1 - cosine, 0, 1)
+        fresnel = np.float32(0.25) + np.float32(0.75) * np.square(np.square(slant)) * slant
+        highlight += openness[shiny] * fresnel * around
+        reflected[:, shiny] = gloss[shiny] * highlight
+        return diffuse, reflected
 
-    def _bake(self, part_albedo: Array) -> None:
+    def openness(self, position: Array, normal: Array, phase: Index, rays: int = CORNER_RAYS) -> Array:
+        """Share (N,) of short rays from points (3, N) that meet nothing, weighted by the cosine.
+
+        Args:
+            position, normal: (3, N); geometric normals.
+            phase: (N,) which of the ``TILE * TILE`` sets of directions.
+            rays: So many directions, of this set and the following.
+        """
+        start = as_rows(position + OFFSET * normal)
+        free, total = np.zeros(len(phase), np.float32), np.full(len(phase), np.float32(1e-6))
+        for ray in range(rays):
+            index = (phase + ray // CORNER_RAYS * 5) % (TILE * TILE)
+            direction = np.take(self._corner[ray % CORNER_RAYS], index, axis=1, mode="clip")
+            cosine = dot(direction, normal)
+            reach = np.take(np.array(CORNER_REACH, np.float32), (index + index // TILE + ray) % len(CORNER_REACH))
+            direction *= np.copysign(reach, cosine)  # to the side of the normal
+            cosine = np.abs(cosine, out=cosine)
+            total += cosine
+            free += cosine * ~self._caster.blocked(start, as_rows(direction))
+        return free / total
+
+    def _direct(
+        self, position: Array, normal: Array, phase: Index, rays: int, smooth: Callable[[Array], Array] | None = None
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """Of each light: unit directions to it (3, N), its colour (3,), and what share (N,) of it arrives."""
+        start = position + OFFSET * normal
+        origins = as_rows(start)
+        for light in self._lights:
+            ray, strength = light.toward(start, normal)
+            if self._doorway is not None:
+                strength *= _passes(self._doorway, start, light)
+            lit = np.flatnonzero(strength > light.least)
+            if not len(lit):
+                continue
+            share = np.zeros(len(phase), np.float32)
+            share[lit] = self._seen(origins[lit], phase[lit], light, rays)
+            if smooth is not None:
+                share = smooth(share)
+            share *= np.maximum(strength, 0, out=strength)
+            yield ray, light.color, share
+
+    def _seen(self, start: Array, phase: Index, light: "_Source", rays: int) -> Array:
+        """Share (N,) of a light that is seen from (N, 3). Where the first two rays agree they stand for all."""
+
+        def free(origins: Array, phase: Index, ray: int) -> NDArray[np.bool_]:
+            return ~self._caster.blocked(origins, light.rays(origins, phase + ray * TILE * TILE))
+
+        visible = free(start, phase, 0).astype(np.float32)
+        if rays > 1:
+            second = free(start, phase, 1).astype(np.float32)
+            shadow_edge = np.flatnonzero(visible != second)
+            visible = np.float32(0.5) * (visible + second)
+            origins, phases = start[shadow_edge], phase[shadow_edge]
+            total = np.ones(len(shadow_edge), np.float32)
+            for ray in range(2, rays):
+                total += free(origins, phases, ray)
+            visible[shadow_edge] = total / rays
+        return visible
+
+    def _bake(self, part_albedo: Array, part_emission: Array) -> None:
         """Fill the probes: what each sees, bounce after bounce. Sets the exposure on the way."""
-        size = self._room.size
-        count = np.maximum(np.ceil(size / PROBE_SPACING).astype(int), 2)
-        self._low = (-size * (0.5, 0.5, 0)).astype(np.float32)
-        self._pitch = (size / count).astype(np.float32)
-        self._count = count.astype(np.int32)
-        centers = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in count), indexing="ij"), -1).reshape(-1, 3)
-        centers = self._low + centers.astype(np.float32) * self._pitch
-        directions = _sphere(PROBE_RAYS)
-        rays = np.tile(directions, (len(centers), 1))
-        hits = self._caster.cast(np.repeat(centers, PROBE_RAYS, 0), rays)
-        first = self.direct(hits, None)[0]
-        albedo = part_albedo[hits.part]
-        emission = (part_albedo * self._room.emission[:, None])[hits.part]
-        # inside furniture most rays see surfaces near by: such a probe takes what its neighbours have
-        close = (hits.distance.reshape(-1, PROBE_RAYS) < 0.4 * PROBE_SPACING).mean(1)
-        weight = np.where(close > 0.5, 1e-3, 1.0).astype(np.float32)[:, None]
-        basis = np.concatenate((np.ones((PROBE_RAYS, 1), np.float32), 2 * directions), 1) / PROBE_RAYS
+        probes = self._probes
+        origins = np.repeat(probes.centers, RAYS, 0)
+        rays = np.tile(probes.directions, (len(probes.centers), 1))
+        hits = self._caster.cast(origins, rays)
+        position = (origins + rays * hits.distance[:, None]).T.copy()
+        normal = self._caster.normals(hits, -rays.T)
+        first = np.zeros_like(position)
+        for _, color, share in self._direct(position, normal, np.arange(len(rays)) % TILE**2, 1):
+            first += share * color[:, None]
+        part = self._caster.part[hits.triangle]
+        albedo = part_albedo.T[:, part] * (hits.distance < FARTHEST)  # nothing comes from where there is nothing
+        emission = albedo * part_emission[part]
         indirect = np.zeros_like(first)
         for _ in range(BOUNCES):
             radiance = albedo * (first + indirect)
-            mean = float(radiance.mean())
-            seen = (radiance + emission * 3 * mean).reshape(-1, PROBE_RAYS, 3)
-            probes = np.einsum("pri,rb->pbi", seen, basis).reshape(-1, 12)
-            self._probes = _spread(probes, weight, tuple(count.tolist()))
-            (indirect,) = self.indirect(hits.position, hits.normal, hits.normal)
+            mean = float(radiance.mean(dtype=np.float64))
+            probes.fill(radiance + emission * np.float32(3 * mean), hits.distance)
+            indirect = probes.arriving(position, normal, normal)
         self.exposure = MIDDLE_GREY / max(mean, 1e-9)
 
 
-def _sphere(count: int) -> Array:
-    """Directions (count, 3) spread evenly, by the golden angle."""
-    z = 1 - (2 * np.arange(count) + 1) / count
-    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
-    radius = np.sqrt(1 - z * z)
-    return np.stack((radius * np.cos(angle), radius * np.sin(angle), z), -1).astype(np.float32)
+def _passes(doorway: Array, start: Array, light: "_Source") -> NDArray[np.bool_]:
+    """Which (N,) of the ways from points (3, N) to a light do not cross the wall that a doorway (2, 2) leads through,
+    or nearly cross it where the doorway is. What it says is not exact; it saves rays."""
+    across = int(np.argmin(doorway[1] - doorway[0]))
+    wall = doorway[:, across].mean()
+    before, beyond = start[across] - wall, light.center[across] - wall
+    share = before / np.where(np.abs(before - beyond) < 1e-6, 1, before - beyond)
+    crossing = start[1 - across] + share * (light.center[1 - across] - start[1 - across])
+    low, high = doorway[:, 1 - across] + np.array((-1, 1)) * (light.reach + (doorway[1] - doorway[0])[across])
+    return (before * beyond >= 0) | ((crossing > low) & (crossing < high))
 
 
-def _spread(probes: Array, weight: Array, count: tuple[int, ...]) -> Array:
-    """Probes (P, C) with those of little weight filled from the six around them."""
-    total, share = probes * weight, weight.copy()
-    grid, mass = total.reshape(*count, -1), share.reshape(*count, 1)
-    filled, amount = grid.copy(), mass.copy()
-    for axis in range(3):
-        for step in (slice(1, None), slice(None, -1)):
-            other = slice(None, -1) if step.start else slice(1, None)
-            here = (slice(None),) * axis
-            filled[(*here, step)] += 0.1 * grid[(*here, other)]
-            amount[(*here, step)] += 0.1 * mass[(*here, other)]
-    return (filled / amount).reshape(probes.shape)
+class _Source:
+    """A light with points on its area, ``LIGHT_RAYS`` for each of the ``TILE * TILE`` phases.
+
+    Args:
+        light: The light.
+
+    Attributes:
+        color: (3,).
+        least: Share of the light under which it does not count.
+        center, reach: (3, 1), and metres from it to the light's farthest point.
+    """
+
+    def __init__(self, light: Light) -> None:
+        single = np.float32
+        # a sequence that fills the square evenly, however many of its points are taken
+        number = np.arange(LIGHT_RAYS * TILE * TILE)[:, None]
+        spot = ((number + 0.5) * (0.7548776662466927, 0.5698402909980532)) % 1 * 2 - 1
+        self._points = (light.center + spot[:, :1] * light.across + spot[:, 1:] * light.up).astype(single)
+        self.center, self._normal = light.center.astype(single)[:, None], light.normal.astype(single)
+        self._focus = light.focus
+        extent = np.square(light.across).sum() + np.square(light.up).sum()
+        self._extent = single(extent + 0.02)
+        self.reach = single(np.sqrt(extent))
+        self._sun = None if light.sun is None else light.sun.astype(single)
+        self._steep = single(-1)
+        if light.sun is not None:
+            self._points = (light.sun + JITTER * spot @ np.stack((light.across, light.up))).astype(single)
+            self._sides = [(side / (side @ side)).astype(single) for side in (light.across, light.up)]
+            self._steep = single(min(float(light.normal @ light.sun), -1e-3))
+        self.color = light.color.astype(single)
+        self.least = single(0)
+
+    def toward(self, start: Array, normal: Array) -> tuple[Array, Array]:
+        """Unit directions (3, N) to the light and what it gives (N,) where nothing is in the way."""
+        if self._sun is not None:
+            ray = np.broadcast_to(self._sun[:, None], start.shape)
+            crossing = start - self.center + ray * self._way(start)
+            inside = np.minimum(*(1 - np.abs(dot(side, crossing)) for side in self._sides))
+            return ray, np.maximum(self._sun @ normal, 0) * np.clip(inside * 25, 0, 1)
+        ray = self.center - start
+        square = dot(ray, ray)
+        ray /= np.sqrt(square)
+        strength = dot(ray, normal)
+        if self._normal.any():
+            facing = np.maximum(-dot(self._normal, ray), 0)
+            strength *= facing if self._focus == 1 else facing**self._focus
+        # an extended source is not infinitely bright near by
+        strength /= square + self._extent
+        return ray, strength
+
+    def rays(self, start: Array, number: Index) -> Array:
+        """Vectors (N, 3) from (N, 3) to some of the light's points."""
+        points = np.take(self._points, number, axis=0, mode="clip")
+        return points - start if self._sun is None else points * self._way(start.T)[:, None]
+
+    def _way(self, start: Array) -> Array:
+        """Metres (N,) from (3, N) along the sun's direction to the opening."""
+        return dot(self._normal, self.center - start) / self._steep

@@ -1,97 +1,11 @@
 """Procedural textures: square images that repeat without a seam, with detail at several scales.
 
-Every pattern is a function of a ``Noise`` that gives (SIZE, SIZE, 3) in [0, 1]. Values are square roots of linear
-reflectance, close to what sRGB pictures hold. Row 0 is the top.
+Every pattern is a function of a ``Noise`` that gives an image as ``noise.py`` says.
 """
 
-from collections.abc import Callable
-from functools import cached_property
-
 import numpy as np
-import scipy.fft
-from numpy.typing import ArrayLike, NDArray
 
-Image = NDArray[np.floating]
-SIZE = 256
-
-
-class Noise:
-    """Seamless noise fields and colours of one room; fields are cut from a few, as transforms cost the most.
-
-    Args:
-        random: Where all chance of the patterns comes from.
-    """
-
-    # slope of the amplitude over frequency, and stretch along x
-    KINDS: dict[str, tuple[float, float]] = {  # noqa: RUF012
-        "cloud": (2.2, 1.0),
-        "rough": (1.3, 1.0),
-        "grain": (0.4, 1.0),
-        "streak": (1.1, 14.0),
-    }
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self.random = random
-        self.hues = [self._hue() for _ in range(3)]  # a room's colours go together, somewhat
-
-    @cached_property
-    def _bank(self) -> dict[str, Image]:
-        y, x = np.meshgrid(np.fft.fftfreq(SIZE) * SIZE, np.fft.rfftfreq(SIZE) * SIZE, indexing="ij")
-        bank = {}
-        for name, (slope, stretch) in self.KINDS.items():
-            amplitude = np.maximum(np.hypot(x * stretch, y), 1.0) ** -slope
-            amplitude[0, 0] = 0
-            white = scipy.fft.rfft2(self.random.standard_normal((3, SIZE, SIZE), dtype=np.float32))
-            field = scipy.fft.irfft2(white * amplitude.astype(np.float32))
-            bank[name] = field / field.std(axis=(1, 2), keepdims=True)
-        return bank
-
-    def field(self, kind: str) -> Image:
-        """(SIZE, SIZE) of zero mean and unit deviation; ``streak`` runs along x."""
-        fields = self._bank[kind]
-        field = fields[self.random.integers(len(fields))] * self.random.choice((-1, 1))
-        return np.roll(field, self.random.integers(0, SIZE, 2), (0, 1))
-
-    def color(self, saturation: tuple[float, float] = (0.1, 0.8), value: tuple[float, float] = (0.3, 0.9)) -> Image:
-        """(3,) of one of the room's hues, or now and then of any other."""
-        random = self.random
-        hue = self._hue() if random.uniform() < 0.4 else random.choice(self.hues) + random.normal(0, 0.04)
-        low, high = saturation
-        return hsv(hue, low + (high - low) * random.uniform() ** 2, random.uniform(*value))
-
-    def _hue(self) -> float:
-        """Homes hold more browns and blues than greens and purples."""
-        random = self.random
-        return float(
-            random.choice((random.normal(0.08, 0.04), random.normal(0.58, 0.06), random.uniform()), p=(0.5, 0.2, 0.3))
-        )
-
-    def grid(self) -> tuple[Image, Image]:
-        """Columns and rows in [0, 1), each (SIZE, SIZE)."""
-        axis = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
-        return np.broadcast_to(axis, (SIZE, SIZE)), np.broadcast_to(axis[:, None], (SIZE, SIZE))
-
-
-def hsv(hue: float, saturation: float, value: float) -> Image:
-    """RGB (3,) of a colour; the hue wraps around at 1."""
-    ramp = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
-    return (value * (1 - saturation + saturation * np.clip(ramp, 0, 1))).astype(np.float32)
-
-
-def mix(first: ArrayLike, second: ArrayLike, share: Image) -> Image:
-    """Colours or images blended by ``share`` (SIZE, SIZE) of the second."""
-    weight = np.clip(share, 0, 1)[..., None]
-    return np.asarray(first, np.float32) * (1 - weight) + np.asarray(second, np.float32) * weight
-
-
-def lit(image: Image, brightness: Image) -> Image:
-    """The image made brighter or darker by (SIZE, SIZE)."""
-    return np.clip(image * (1 + brightness)[..., None], 0, 1)
-
-
-def speckled(noise: Noise, image: Image, grain: float = 0.03, cloud: float = 0.03) -> Image:
-    """The image with what all real surfaces have: a little grain and some unevenness."""
-    return lit(image, grain * noise.field("grain") + cloud * noise.field("cloud"))
+from .noise import SIZE, Image, Noise, bands, edge, hsv, lit, mix, motif, speckled, step
 
 
 def wood(noise: Noise) -> Image:
@@ -121,7 +35,7 @@ def planks(noise: Noise) -> Image:
     source_y, source_x = np.indices((SIZE, SIZE))
     image = image[(source_y + cut[..., 0]) % SIZE, (source_x + cut[..., 1]) % SIZE]
     image = lit(image, random.normal(0, random.uniform(0.04, 0.14), rows * across)[board])
-    joint = np.minimum(_edge(y * rows) / rows, _edge((x + shift) * across) / across)
+    joint = np.minimum(edge(y * rows) / rows, edge((x + shift) * across) / across)
     return lit(image, -0.6 * np.clip(1.6 - joint * SIZE, 0, 1))
 
 
@@ -137,19 +51,19 @@ def weave(noise: Noise) -> Image:
     )
     count = int(random.integers(2, 9))
     if kind == "stripes":
-        image = mix(image, second, _bands(noise, x, count))
-        image = mix(image, third, _bands(noise, x, count))
+        image = mix(image, second, bands(noise, x, count))
+        image = mix(image, third, bands(noise, x, count))
     elif kind == "checks":
-        image = mix(mix(image, second, 0.6 * _bands(noise, x, count)), third, 0.5 * _bands(noise, y, count))
+        image = mix(mix(image, second, 0.6 * bands(noise, x, count)), third, 0.5 * bands(noise, y, count))
     elif kind == "dots":
         row = np.floor(y * 2 * count)
         reach = np.hypot((x * count + 0.5 * (row % 2)) % 1 - 0.5, ((y * 2 * count) % 1 - 0.5) / 2)
-        image = mix(image, second, _step(random.uniform(0.12, 0.24) - reach, 0.02))
+        image = mix(image, second, step(random.uniform(0.12, 0.24) - reach, 0.02))
     elif kind == "leaves":
-        image = mix(image, second, _step(_motif(noise, count), 0.15))
-        image = mix(image, third, 0.8 * _step(_motif(noise, count) - 0.6, 0.15))
+        image = mix(image, second, step(motif(noise, count), 0.15))
+        image = mix(image, third, 0.8 * step(motif(noise, count) - 0.6, 0.15))
     elif kind == "blotches":
-        image = mix(image, second, _step(noise.field("cloud") + 0.3 * noise.field("rough"), 0.2))
+        image = mix(image, second, step(noise.field("cloud") + 0.3 * noise.field("rough"), 0.2))
     threads = 0.06 * (np.sin(2 * np.pi * 64 * x) + np.sin(2 * np.pi * 64 * y))
     return lit(
         image, threads + 0.04 * noise.field("streak") + 0.05 * noise.field("rough") + 0.05 * noise.field("grain")
@@ -180,7 +94,7 @@ def tiles(noise: Noise) -> Image:
     if random.uniform() < 0.35 and columns % 2 == 0:
         image = mix(image, noise.color((0, 0.6), (0.1, 0.8)), 0.9 * ((np.floor(x * columns) + np.floor(y * rows)) % 2))
     image = lit(image, random.normal(0, random.uniform(0.01, 0.08), rows * columns)[tile])
-    joint = np.minimum(_edge(x * columns + offset) / columns, _edge(y * rows) / rows) * SIZE
+    joint = np.minimum(edge(x * columns + offset) / columns, edge(y * rows) / rows) * SIZE
     grout = noise.color((0, 0.15), (0.25, 0.9))
     return speckled(noise, mix(image, grout, np.clip(random.uniform(1.5, 3.5) - joint, 0, 1)), 0.02, 0.04)
 
@@ -198,7 +112,7 @@ def bricks(noise: Noise) -> Image:
     )
     image = lit(np.broadcast_to(base, (SIZE, SIZE, 3)), random.normal(0, 0.04 if painted else 0.14, 48)[brick])
     wobble = 0.6 * noise.field("rough")
-    joint = np.minimum(_edge(x * columns + offset) / columns, _edge(y * rows) / rows) * SIZE + wobble
+    joint = np.minimum(edge(x * columns + offset) / columns, edge(y * rows) / rows) * SIZE + wobble
     image = mix(image, base * 0.8 if painted else hsv(0.1, 0.1, 0.72), 0.9 * np.clip(2.2 - joint, 0, 1))
     return lit(image, 0.07 * noise.field("rough") + 0.06 * noise.field("grain"))
 
@@ -209,7 +123,7 @@ def paint(noise: Noise) -> Image:
     pale = random.uniform() < 0.6
     base = noise.color((0.0, 0.2), (0.75, 0.97)) if pale else noise.color((0.15, 0.65), (0.35, 0.9))
     image = np.broadcast_to(base, (SIZE, SIZE, 3))
-    stain = _step(noise.field("cloud") - random.uniform(0.9, 2.0), 0.5) * random.uniform(0, 0.3)
+    stain = step(noise.field("cloud") - random.uniform(0.9, 2.0), 0.5) * random.uniform(0, 0.3)
     image = mix(image, base * hsv(0.1, 0.3, 0.6), stain)
     scratch = np.clip(np.abs(noise.field("streak").T) - 2.6, 0, 1) * np.clip(noise.field("cloud"), 0, 1)
     return lit(
@@ -225,10 +139,10 @@ def wallpaper(noise: Noise) -> Image:
     second = np.clip(first * random.uniform(0.6, 1.25) + random.normal(0, 0.06, 3), 0, 1)
     count = int(random.integers(2, 6))
     if random.uniform() < 0.35:
-        image = mix(mix(first, second, _bands(noise, x, count)), noise.color(), 0.7 * _bands(noise, x, count, 0.1))
+        image = mix(mix(first, second, bands(noise, x, count)), noise.color(), 0.7 * bands(noise, x, count, 0.1))
     else:
-        image = mix(first, second, _step(_motif(noise, count), 0.12))
-        image = mix(image, noise.color(), 0.5 * _step(_motif(noise, count) - 0.9, 0.12))
+        image = mix(first, second, step(motif(noise, count), 0.12))
+        image = mix(image, noise.color(), 0.5 * step(motif(noise, count) - 0.9, 0.12))
     return speckled(noise, image, 0.02, 0.05)
 
 
@@ -246,16 +160,28 @@ def terrazzo(noise: Noise) -> Image:
     image = np.broadcast_to(noise.color((0, 0.25), (0.4, 0.95)), (SIZE, SIZE, 3))
     for _ in range(3):
         chip = 0.6 * noise.field("rough") + 0.5 * noise.field("grain")
-        image = mix(image, noise.color((0.1, 0.6), (0.15, 0.95)), _step(chip - 1.2, 0.15))
+        image = mix(image, noise.color((0.1, 0.6), (0.15, 0.95)), step(chip - 1.2, 0.15))
     return speckled(noise, image)
 
 
 def plastic(noise: Noise) -> Image:
     """Lacquer or plastic: nearly plain, with smudges and wear."""
     image = np.broadcast_to(noise.color((0.0, 0.85), (0.12, 0.95)), (SIZE, SIZE, 3))
-    wear = _step(noise.field("rough") - 2.2, 0.3)
+    wear = step(noise.field("rough") - 2.2, 0.3)
     image = mix(image, np.clip(image[0, 0] + 0.25, 0, 1), 0.4 * wear)
     return speckled(noise, image, 0.02, 0.04)
+
+
+def ceramic(noise: Noise) -> Image:
+    """Glaze: white or pale, all but plain."""
+    image = np.broadcast_to(noise.color((0.0, 0.12), (0.82, 0.97)), (SIZE, SIZE, 3))
+    return lit(image, 0.01 * noise.field("grain") + 0.02 * noise.field("cloud"))
+
+
+def silver(noise: Noise) -> Image:
+    """What glass itself looks like, a little dusty."""
+    image = np.broadcast_to(noise.color((0.0, 0.1), (0.25, 0.4)), (SIZE, SIZE, 3))
+    return lit(image, 0.05 * noise.field("cloud") + 0.02 * noise.field("grain"))
 
 
 def metal(noise: Noise) -> Image:
@@ -281,35 +207,7 @@ def ceiling(noise: Noise) -> Image:
     kind = random.choice(("plaster", "panels", "boards"), p=(0.6, 0.25, 0.15))
     if kind == "panels":
         image = lit(image, -0.35 * (noise.field("grain") > 2.0))
-        image = lit(image, -0.35 * np.clip(2.0 - np.minimum(_edge(2 * x), _edge(2 * y)) * SIZE / 2, 0, 1))
+        image = lit(image, -0.35 * np.clip(2.0 - np.minimum(edge(2 * x), edge(2 * y)) * SIZE / 2, 0, 1))
     elif kind == "boards":
-        image = lit(image, 0.06 * noise.field("streak") - 0.3 * np.clip(2.0 - _edge(8 * y) * SIZE / 8, 0, 1))
+        image = lit(image, 0.06 * noise.field("streak") - 0.3 * np.clip(2.0 - edge(8 * y) * SIZE / 8, 0, 1))
     return image
-
-
-def _edge(position: Image) -> Image:
-    """Distance to the nearest whole number."""
-    return np.abs(position - np.round(position))
-
-
-def _step(value: Image, width: float) -> Image:
-    """A soft step at 0."""
-    return np.clip(value / width * 0.5 + 0.5, 0, 1)
-
-
-def _bands(noise: Noise, along: Image, count: int, width: float | None = None) -> Image:
-    """Soft bands across an axis, ``count`` a repeat."""
-    share = noise.random.uniform(0.15, 0.6) if width is None else width
-    return _step(share / 2 - _edge(along * count + noise.random.uniform()), 0.01 * count)
-
-
-def _motif(noise: Noise, count: int) -> Image:
-    """Noise mirrored within each of ``count`` x ``count`` cells: an ornament."""
-    cell = noise.field("cloud") + 0.4 * noise.field("rough")
-    position = np.abs((np.arange(SIZE) * count / SIZE) % 1 - 0.5) * 2 * SIZE / 2.5
-    index = np.clip(position, 0, SIZE - 1).astype(int)
-    across = int(noise.random.integers(0, SIZE // 2))
-    return np.roll(cell, across, 1)[np.ix_(index, index)]
-
-
-Pattern = Callable[[Noise], Image]

@@ -1,6 +1,6 @@
 """Images that are not repeated: posters and paintings, screens, book spines, the view from a window.
 
-As in ``patterns.py``: (SIZE, SIZE, 3) float32 in [0, 1], row 0 at the top. Drawn without fonts, whose outlines differ
+As in ``noise.py``: (SIZE, SIZE, 3) in [0, 1], row 0 at the top. Drawn without fonts, whose outlines differ
 from machine to machine.
 """
 
@@ -8,11 +8,14 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from .patterns import SIZE, Image, Noise, hsv, lit, mix, speckled
+from .noise import SIZE, Image, Noise, hsv, lit, mix, speckled
 
 
 def _canvas(background: Image) -> tuple[Pillow.Image, ImageDraw.ImageDraw]:
-    image = Pillow.fromarray((np.broadcast_to(background, (SIZE, SIZE, 3)) * 255).astype(np.uint8))
+    if background.ndim == 1:
+        image = Pillow.new("RGB", (SIZE, SIZE), _ink(background))
+    else:
+        image = Pillow.fromarray((background * np.float32(255)).astype(np.uint8))
     return image, ImageDraw.Draw(image)
 
 
@@ -21,7 +24,7 @@ def _array(image: Pillow.Image) -> Image:
 
 
 def _ink(color: Image) -> tuple[int, int, int]:
-    red, green, blue = (int(255 * channel) for channel in color)
+    red, green, blue = (int(255 * channel) for channel in color.tolist())
     return red, green, blue
 
 
@@ -29,12 +32,13 @@ def _text(draw: ImageDraw.ImageDraw, noise: Noise, area: tuple[int, int, int, in
     """Lines of strokes that look like writing from afar."""
     random = noise.random
     left, top, right, bottom = area
+    fill = _ink(ink)
     for y in range(top, bottom - height, int(height * 1.8)):
         x, end = left, right - random.integers(0, (right - left) // 2 + 1)
         while x < end:
             width = int(random.integers(1, max(2, height)))
             rise = int(random.integers(0, max(1, height // 3)))
-            draw.rectangle((x, y + rise, x + width, y + height), fill=_ink(ink))
+            draw.rectangle((x, y + rise, x + width, y + height), fill=fill)
             x += width + int(random.choice((2, 2, 3, height)))
 
 
@@ -87,6 +91,29 @@ def abstract(noise: Noise) -> Image:
         else:
             draw.arc((*low, *high), int(random.integers(360)), int(random.integers(360)), fill=ink, width=4)
     return speckled(noise, _array(image), 0.04, 0.06)
+
+
+def heap(noise: Noise) -> Image:
+    """Discs and blocks of all sizes that cover each other, shaded: edges and scales are spread as in photographs."""
+    random = noise.random
+    count = int(random.integers(120, 260))
+    # areas fall off with the cube of the radius (the dead leaves model: Lee, Mumford and Huang, 2001)
+    radius = np.minimum(5 / np.sqrt(1 - random.uniform(0, 0.998, count)), 80)
+    middle = random.uniform(-20, SIZE + 20, (count, 2))
+    palette = np.stack([noise.color((0.0, 0.8), (0.1, 0.95)) for _ in range(12)])
+    inks = np.clip(palette[random.integers(0, 12, count)] + random.normal(0, 0.06, (count, 3)), 0, 1)
+    corners = random.uniform(0.6, 1.2, (count, 7))
+    angle = np.sort(random.uniform(0, 2 * np.pi, (count, 7)), axis=1)
+    image, draw = _canvas(palette[0])
+    outline = middle[:, None] + (radius[:, None] * corners)[..., None] * np.stack((np.cos(angle), np.sin(angle)), -1)
+    round_ones = random.uniform(size=count) < random.uniform(0.2, 0.9)
+    for index in range(count):
+        (x, y), size, ink = middle[index], radius[index], _ink(inks[index])
+        if round_ones[index]:
+            draw.ellipse((x - size, y - size, x + size, y + size * corners[index, 0]), fill=ink)
+        else:
+            draw.polygon([(float(px), float(py)) for px, py in outline[index]], fill=ink)
+    return lit(_array(image), 0.25 * noise.field("cloud") + 0.08 * noise.field("rough") + 0.03 * noise.field("grain"))
 
 
 def blobs(noise: Noise) -> Image:
@@ -169,7 +196,8 @@ def screen(noise: Noise) -> Image:
 def outdoors(noise: Noise) -> Image:
     """What a window shows: sky, trees or houses, bars of the frame."""
     random = noise.random
-    image = np.clip(0.35 + 0.75 * landscape(noise), 0, 1)
+    bright = random.uniform(0.1, 0.45)  # day is brighter than what the camera is set for
+    image = np.clip(bright + (1.1 - bright) * landscape(noise), 0, 1)
     view, draw = _canvas(image)
     frame = _ink(noise.color((0, 0.3), (0.55, 0.95)))
     for index in range(int(random.integers(0, 3))):
@@ -257,4 +285,4 @@ def carton(noise: Noise) -> Image:
     return lit(_array(image), 0.04 * noise.field("streak") + 0.03 * noise.field("rough"))
 
 
-POSTERS = (landscape, abstract, blobs, portrait, page)
+POSTERS = (landscape, abstract, blobs, portrait, page, heap, heap)

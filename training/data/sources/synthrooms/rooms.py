@@ -1,52 +1,44 @@
-"""A furnished room: four walls, what hangs on them, furniture where people would put it, lights, all as triangles."""
+"""A furnished room, or two with a doorway: walls, what hangs on them, furniture where people would put it, lights."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .furnishing import furnish, hang_lamp
-from .furniture import Workshop
+from . import plan as plans
+from .furnishing import decorate, furnish, make_openings
 from .layout import Layout
+from .lights import Light, make_lights
+from .maker import Maker
 from .materials import Materials, TexturePool
 from .objects import Object, Part
-from .shapes import Array, Shape, join
-from .shell import decorate, make_openings, make_shell
-
-MOST_LIGHTS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Light:
-    """A light source.
-
-    Args:
-        points: (S, 3) samples of its area; each gives an equal share.
-        normal: (3,) direction that a flat source faces, or zeros: light to all sides.
-        color: (3,) intensity.
-    """
-
-    points: Array
-    normal: Array
-    color: Array
+from .plan import FloorPlan
+from .shapes import Array, Shape
+from .shell import keep_passage, make_shell
+from .splits import choose
 
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """What is rendered. The origin is the middle of the floor, z up.
+    """What is rendered. The origin is the middle of the box around the plan, on the floor, z up.
 
     Args:
-        size: (3,) metres.
+        size: (3,) metres, of the box around the plan.
+        plan: Where the floor and the walls are.
+        kinds: What kind of room each space of the plan is.
         shape: All triangles; texture coordinates in repeats of their textures.
         part: (F,) int32, which row of the tables below a triangle belongs to.
         texture, tint, specular, shininess, emission, glass: Finishes of the parts.
         semantic, instance: uint8 NYU40 ids and uint16 of the parts.
         pool: Textures.
-        lights: One to three.
+        lights: One to three a space.
         obstacles: (B, 2, 3) boxes of what stands or hangs in the room.
+        variants: The variants of object families in it, as ``family/variant``, sorted.
     """
 
     size: Array
+    plan: FloorPlan
+    kinds: tuple[str, ...]
     shape: Shape
     part: NDArray[np.int32]
     texture: NDArray[np.int32]
@@ -60,61 +52,93 @@ class Room:
     pool: TexturePool
     lights: list[Light]
     obstacles: Array
+    variants: tuple[str, ...]
 
 
-def build_room(random: np.random.Generator) -> Room:
-    """A room by chance."""
-    size = np.array((random.uniform(3.0, 6.0), random.uniform(3.0, 6.0), random.uniform(2.4, 3.0)))
-    materials = Materials(random)
-    workshop = Workshop(random, materials)
-    layout = Layout(random, size)
-    shell = make_shell(random, materials, size)
-    windows = make_openings(random, materials, layout)
-    furnish(random, workshop, layout)
-    decorate(random, materials, workshop, layout)
-    hang_lamp(random, workshop, layout)
-    return _assemble(random, materials, layout, shell, windows)
+SIZES = {  # shortest and longest side, metres
+    "living": (3.4, 6.0),
+    "bedroom": (3.0, 5.0),
+    "office": (3.0, 6.0),
+    "dining": (3.0, 5.5),
+    "kitchen": (2.6, 4.8),
+    "bathroom": (2.0, 3.3),
+}
+ALONE = (
+    "living",
+    "living",
+    "bedroom",
+    "bedroom",
+    "office",
+    "office",
+    "dining",
+    "kitchen",
+    "kitchen",
+    "bathroom",
+    "bathroom",
+)
+ANGLED = ("living", "living", "office", "bedroom", "dining", "kitchen")
+PAIRS = (
+    ("living", "kitchen"),
+    ("living", "bedroom"),
+    ("living", "office"),
+    ("bedroom", "bathroom"),
+    ("bedroom", "bathroom"),
+    ("bedroom", "office"),
+    ("office", "office"),
+    ("dining", "kitchen"),
+    ("office", "kitchen"),
+)
 
 
-def _lights(random: np.random.Generator, layout: Layout, windows: list[Array]) -> list[Light]:
-    """Daylight through the windows and lamps: at least one, at most three."""
+def _make_plan(random: np.random.Generator, split: str) -> tuple[FloorPlan, tuple[str, ...]]:
+    """A plan and the kinds of its rooms: half of all are one rectangle, the others an L or two rooms."""
+    shape = choose(
+        random, split, ("rectangle", "rectangle", "rectangle", "rectangle", "angle", "pair", "pair", "angle")
+    )
+    if shape == "rectangle":
+        kind = choose(random, split, ALONE)
+        return plans.rectangle(random, *SIZES[kind]), (kind,)
+    if shape == "angle":
+        return plans.angle(random), (choose(random, split, ANGLED),)
+    kinds = choose(random, split, PAIRS)
+    return plans.pair(random, *(SIZES[kind] for kind in kinds)), kinds
+
+
+def build_room(random: np.random.Generator, split: str = "train") -> Room:
+    """A room by chance, of what the split (a key of ``SPLITS``) may have."""
+    plan, kinds = _make_plan(random, split)
+    materials = Materials(random, split)
+    maker = Maker(random, materials, split)
+    shell = make_shell(maker, plan, list(kinds))
+    layouts = [Layout(random, space) for space in plan.rooms()]
+    keep_passage(maker, plan, layouts)
     lights = []
-    lamps = [matrix @ (*lamp, 1) for thing, matrix in layout.placed for lamp in thing.lamps]
-    by_day = bool(windows) and random.uniform() < 0.8
-    if by_day:
-        tone = np.array((1.0, 1.0, 1.0)) * random.uniform(0.9, 1.1, 3) * random.uniform(2.5, 6.0)
-        for window in windows[:2]:
-            width, height = window[3, :2]
-            across, up = np.meshgrid((-0.25, 0.25), (0.3, 0.75))
-            local = np.stack((across * width, np.full_like(across, 0.22), up * height), -1).reshape(-1, 3)
-            points = local @ window[:3, :3].T + window[:3, 3]
-            lights.append(Light(points, window[:3, 1].copy(), tone * width * height))
-    warm = np.array((1.0, random.uniform(0.72, 1.0), random.uniform(0.5, 1.0)))
-    for index in random.permutation(len(lamps)).tolist():
-        if len(lights) == MOST_LIGHTS:
-            break
-        point = lamps[index][:3]
-        overhead = point[2] > 1.75
-        if by_day and not overhead and random.uniform() < 0.5:
-            continue
-        spread = 0.07 * np.array(((1, 0, 0), (-0.5, 0.87, 0), (-0.5, -0.87, 0)))
-        strength = random.uniform(1.5, 4.0) if overhead else random.uniform(0.5, 1.2)
-        lights.append(Light(point + (spread if overhead else spread[:1] * 0), np.zeros(3), warm * strength))
-    if not lights:
-        middle = np.array(((0.0, 0.0, layout.size[2] - 0.15),))
-        lights.append(Light(middle, np.zeros(3), warm * 3))
-    return lights
+    for index, (layout, kind) in enumerate(zip(layouts, kinds, strict=True)):
+        windows = make_openings(maker, layout, kind, entrance=index == 0)
+        furnish(maker, layout, kind)
+        decorate(maker, layout, kind)
+        lamps = [(matrix @ (*lamp, 1))[:3] for thing, matrix in layout.placed for lamp in thing.lamps]
+        lights += make_lights(random, split, layout.space, np.array(lamps).reshape(-1, 3), windows)
+    placed = [(thing, np.eye(4)) for thing in shell] + [pair for layout in layouts for pair in layout.placed]
+    boxes = np.array([box for layout in layouts for box in layout.boxes])
+    return _assemble(plan, kinds, materials, placed, lights, boxes)
 
 
 def _assemble(
-    random: np.random.Generator, materials: Materials, layout: Layout, shell: list[Object], windows: list[Array]
+    plan: FloorPlan,
+    kinds: tuple[str, ...],
+    materials: Materials,
+    placed: list[tuple[Object, Array]],
+    lights: list[Light],
+    boxes: Array,
 ) -> Room:
     parts: list[Part] = []
     instances: list[int] = []
+    matrices: list[Array] = []
     following = 1
-    still = np.eye(4)
-    for thing, matrix in [(thing, still) for thing in shell] + layout.placed:
-        parts += [Part(part.shape.moved(matrix), part.finish, part.label, part.instance) for part in thing.parts]
+    for thing, matrix in placed:
+        parts += thing.parts
+        matrices += [matrix @ part.matrix for part in thing.parts]
         instances += [following + part.instance for part in thing.parts]
         following += thing.instances
     finishes = [part.finish for part in parts]
@@ -122,13 +146,12 @@ def _assemble(
     def table(name: str, kind: type) -> NDArray:
         return np.array([getattr(finish, name) for finish in finishes], kind)
 
-    counts = [len(part.shape.corners) for part in parts]
-    tile = np.repeat(table("tile", np.float64), counts)[:, None, None]
-    whole = join([part.shape for part in parts])
     return Room(
-        size=layout.size,
-        shape=Shape(whole.corners, whole.normals, whole.uv / tile),
-        part=np.repeat(np.arange(len(parts), dtype=np.int32), counts),
+        size=plan.size,
+        plan=plan,
+        kinds=kinds,
+        shape=_moved(parts, np.array(matrices), table("tile", np.float64)),
+        part=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.shape.corners) for part in parts]),
         texture=table("texture", np.int32),
         tint=table("tint", np.float32),
         specular=table("specular", np.float32),
@@ -138,6 +161,21 @@ def _assemble(
         semantic=np.array([part.label for part in parts], np.uint8),
         instance=np.array(instances, np.uint16),
         pool=materials.pool(),
-        lights=_lights(random, layout, windows),
-        obstacles=np.stack(layout.boxes),
+        lights=lights,
+        obstacles=boxes,
+        variants=tuple(sorted(set().union(*(thing.variants for thing, _ in placed)))),
     )
+
+
+def _moved(parts: list[Part], matrices: Array, tiles: Array) -> Shape:
+    """All parts as one shape after their motions (P, 4, 4), texture coordinates divided by their tiles (P,)."""
+    counts = [len(part.shape.corners) for part in parts]
+    part = np.repeat(np.arange(len(parts)), counts)
+    rotation = np.ascontiguousarray(matrices[:, :3, :3].transpose(0, 2, 1))[part]
+    corners = np.concatenate([one.shape.corners for one in parts]) @ rotation + matrices[part, None, :3, 3]
+    normals = np.concatenate([one.shape.normals for one in parts]) @ rotation
+    uv = np.concatenate([one.shape.uv for one in parts])
+    turned = np.array([one.turned for one in parts])[part]
+    uv[turned] = uv[turned][..., ::-1]
+    uv = (uv + np.array([one.offset for one in parts])[part, None]) / tiles[part, None, None]
+    return Shape(corners, normals, uv)

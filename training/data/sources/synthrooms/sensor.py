@@ -1,88 +1,88 @@
-"""What a cheap RGB-D sensor makes of an exact view: exposure, white balance, noise; depth with noise and holes.
+"""What a cheap depth camera makes of an exact view: steps, noise, and holes where it cannot read.
 
-The noise of depth grows with the square of the distance, as measured on the Kinect by Khoshelham and Elberink,
-"Accuracy and Resolution of Kinect Depth Data for Indoor Mapping Applications", 2012.
+It works as the first Kinect: a pattern from a projector beside the camera is matched along rows, so that the measured
+quantity is the disparity, in steps. Steps and noise of depth grow with the square of the distance (Khoshelham and
+Elberink, "Accuracy and Resolution of Kinect Depth Data for Indoor Mapping Applications", 2012).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from .lighting import MIDDLE_GREY
 from .render import View
+from .vectors import Array
 
-Array = NDArray[np.float32]
-NEAREST, FARTHEST = 0.4, 6.0  # metres between which there are readings
+NEAREST, FARTHEST = 0.35, 8.0  # metres between which there are readings
+BASELINE = 0.075  # metres between projector and camera
+FOCAL = 580.0  # pixels, of the depth camera itself
+DISPARITY_STEP = 1 / 8  # of its pixels
 NOISE = 0.0012  # metres of deviation at one metre
 SPECKLE = 0.003  # share of pixels without a reading for no visible reason
 SLANT = 0.17  # cosine under which a surface gives no reading
+DARK = 0.0016  # albedo times cosine over the squared distance under which too little of the pattern returns
 
 
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """How a room's camera sets itself, frame by frame.
+def measure_depth(random: np.random.Generator, view: View, focal: float) -> Array:
+    """Depth (H, W) float32 as a sensor gives it, whole millimetres, 0 = no reading.
 
     Args:
-        exposure: (frames,) factor on the room's own exposure.
-        balance: (frames, 3) factor on each channel.
-        vignette: Share of the light lost in the corners.
-        noise: Deviation of a channel at middle grey, of full scale.
+        random: Where the chance comes from.
+        view: The exact view.
+        focal: Of the view, in pixels.
     """
-
-    exposure: NDArray[np.float64]
-    balance: NDArray[np.float64]
-    vignette: float
-    noise: float
-
-
-def make_drift(random: np.random.Generator, frames: int) -> Drift:
-    """A camera's settings for a walk; neighbours are alike."""
-    wander = scipy.ndimage.gaussian_filter1d(random.standard_normal((frames, 4)), 3.0, axis=0, mode="nearest") * 3
-    base = np.exp(random.normal(0, (0.28, 0.06, 0.02, 0.07)))
-    values = base * np.exp(wander * (0.09, 0.015, 0.008, 0.02))
-    return Drift(values[:, 0], values[:, 1:], float(random.uniform(0.0, 0.25)), float(random.uniform(0.006, 0.02)))
-
-
-def expose(random: np.random.Generator, view: View, exposure: float, drift: Drift, index: int) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) of a view, by the room's exposure and the camera's drift."""
-    height, width = view.depth.shape
-    light = view.color * np.float32(exposure)
-    # the camera follows the brightness of what it sees, not fully
-    brightness = float(np.median(light.mean(-1)))
-    light *= (drift.exposure[index] * drift.balance[index] * (MIDDLE_GREY / max(brightness, 0.02)) ** 0.5).astype(
-        np.float32
-    )
-    v, u = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    light *= (1 - drift.vignette * 0.5 * (u * u + v * v))[..., None].astype(np.float32)
-    # highlights roll off; the square root stands for the gamma curve
-    picture = np.sqrt(1 - np.exp(-1.25 * light))
-    grain = random.standard_normal(picture.shape, dtype=np.float32)
-    picture += drift.noise * grain * (1.3 - 0.6 * picture)
-    return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
-
-
-def measure_depth(random: np.random.Generator, view: View) -> Array:
-    """Depth (H, W) float32 as a sensor gives it, whole millimetres, 0 = no reading."""
     exact = view.depth
     shape = exact.shape
+    disparity = np.float32(BASELINE * FOCAL) / exact
     # half of the noise is shared by neighbours, as matching windows make it
     fine, coarse = random.standard_normal((2, *shape), dtype=np.float32)
-    coarse = scipy.ndimage.uniform_filter(coarse, 3) * 3
-    noise = (fine + coarse) * np.float32(np.sqrt(0.5))
-    depth = exact + np.float32(NOISE) * exact * exact * noise
-    near = scipy.ndimage.minimum_filter(exact, 3)
-    far = scipy.ndimage.maximum_filter(exact, 3)
-    chance, again = random.random((2, *shape), dtype=np.float32)
-    step = (far - near > 0.06 + 0.02 * exact) & (view.cosine > 0.3) | (far - near > 0.15 + 0.1 * exact)
-    patches = scipy.ndimage.uniform_filter(random.random(shape, dtype=np.float32), 7)
-    hole = (
-        (step & (chance < 0.75))
-        | (view.cosine < SLANT * (0.5 + again))
-        | (chance < SPECKLE)
-        | (view.glass & (patches > 0.48))
-        | (exact < NEAREST)
-        | (exact > FARTHEST)
-    )
-    return np.where(hole, 0, np.rint(depth * 1000) / 1000).astype(np.float32)
+    noise = (fine + _mean3(coarse) * 3) * np.float32(np.sqrt(0.5) * NOISE * BASELINE * FOCAL)
+    measured = np.rint((disparity + noise) * np.float32(1 / DISPARITY_STEP)) * np.float32(DISPARITY_STEP)
+    depth = np.float32(BASELINE * FOCAL) / np.maximum(measured, np.float32(DISPARITY_STEP))
+    hole = random.random(shape, dtype=np.float32) < SPECKLE
+    hole |= _shadow(disparity * np.float32(focal / FOCAL))
+    hole |= _steps(exact, view.cosine) & (fine < 0.6)
+    # patches, not single pixels, get lost on surfaces that give too little back
+    patches = _blocks(random, shape)
+    hole |= view.cosine < np.float32(SLANT) * (np.float32(0.5) + patches)
+    hole |= view.albedo * view.cosine < np.float32(DARK) * exact * exact * (np.float32(0.5) + patches)
+    hole |= view.glass & (patches > 0.45)
+    hole |= (exact < NEAREST) | (exact > FARTHEST)
+    depth *= 1000
+    np.rint(depth, out=depth)
+    depth /= 1000
+    depth[hole] = 0
+    return depth
+
+
+def _mean3(image: Array) -> Array:
+    """The mean of 3 x 3 pixels."""
+    return scipy.ndimage.uniform_filter(image, 3)
+
+
+def _shadow(disparity: Array) -> NDArray[np.bool_]:
+    """Pixels (H, W) that the projector, to the camera's right, does not see: something further right covers them."""
+    place = np.arange(disparity.shape[1], dtype=np.float32) - disparity  # in the projector's picture
+    nearest = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
+    return place > nearest + 1
+
+
+def _steps(depth: Array, cosine: Array) -> NDArray[np.bool_]:
+    """Pixels (H, W) next to a step in depth: a larger one where the surface is slanted."""
+    near, far = depth.copy(), depth.copy()
+    for extreme, target in ((np.minimum, near), (np.maximum, far)):
+        for part in (target, target.T):  # rows, then columns
+            before = part.copy()
+            extreme(part[1:], before[:-1], out=part[1:])
+            extreme(part[:-1], before[1:], out=part[:-1])
+    step = far - near
+    return ((step > 0.06 + 0.02 * depth) & (cosine > 0.3)) | (step > 0.15 + 0.1 * depth)
+
+
+def _blocks(random: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Noise (H, W) in [0, 1] with a grain of some 6 pixels and a finer one."""
+    coarse = random.random((shape[0] // 4 + 3, shape[1] // 4 + 3), dtype=np.float32)
+    coarse = scipy.ndimage.uniform_filter(coarse, 2)
+    coarse = (coarse - np.float32(0.5)) * 2 + np.float32(0.5)
+    wide = np.repeat(np.repeat(coarse, 4, 0), 4, 1)[: shape[0], : shape[1]]
+    fine = random.random(shape, dtype=np.float32)
+    return np.clip(np.float32(0.75) * wide + np.float32(0.25) * fine, 0, 1)
