@@ -122,8 +122,8 @@ def bench(config: Config, *, device: torch.device, voxels: int, repeats: int, st
 
     def matches_and_losses() -> None:
         features = MatchedFeatures(found[0][0::2], found[0][1::2], found[1], found[2])
-        losses, _ = task(lambda *_: features, batch)  # type: ignore[arg-type]
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        losses, _ = task(lambda *_: features, batch)  # type: ignore[arg-type]  # called as a network is
+        torch.stack(list(losses.values())).sum().backward()
 
     def whole() -> None:
         for _ in range(config.accumulate):

@@ -110,12 +110,12 @@ def test_scenes_without_a_surface(tiny_store, tmp_path):
             )
     both = SceneStore(tmp_path)
     assert len(PairDataset(both, SIZE, chunks=False, only=["field"])) == 1
-    with pytest.raises(InputError, match="no voxels, as its source knows no surface; use loss.method=view"):
+    with pytest.raises(InputError, match=r"no voxels, as its source knows no surface; use loss.method=view"):
         PairDataset(both, SIZE, chunks=True, only=["field"])
     dataset = PairDataset(both, SIZE, chunks=True)
     batch = collate([dataset[1], dataset[0]])  # box0 sorts before the field
     assert torch.equal(batch.voxels[:, 0].unique(), torch.tensor([2, 3], dtype=torch.int32))
-    pixels, rows, valid = voxel_matches(
+    *_, valid = voxel_matches(
         *(part.flatten(0, 1) for part in (batch.depth, batch.intrinsics, batch.camera_to_world)),
         *(batch.voxels, 0.1, 32, 0.1),
     )
@@ -162,19 +162,22 @@ def test_resizing_keeps_the_camera(tiny_store):
     assert half.depth.max() <= full.depth.max()
 
 
-def test_augmentation_is_seeded_and_leaves_geometry_alone(tiny_store):
-    store = SceneStore(tiny_store)
-    plain = PairDataset(store, SIZE, chunks=True)
-    augmented = PairDataset(store, SIZE, chunks=True, augment=True)
+def test_changed_colors_come_of_the_seeds_alone(tiny_store):
+    dataset = PairDataset(SceneStore(tiny_store), SIZE, chunks=True)
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first, again, other = augmented[(3, 11)], augmented[(3, 11)], augmented[(3, 12)]
+    whole = collate([dataset[(3, 11)], dataset[(4, 12)]])
+    changed = whole.with_changed_colors()
     assert torch.equal(state, torch.get_rng_state())
-    assert equal(first, again)
-    assert not torch.equal(first.color, other.color)
-    assert not torch.equal(first.color, plain[3].color)
-    assert torch.equal(first.depth, plain[3].depth)
-    assert torch.equal(first.voxels, plain[3].voxels)
+    assert changed.color.dtype == torch.float32
+    for index, key in enumerate([(3, 11), (4, 12)]):  # whatever else is in the batch
+        torch.testing.assert_close(changed.color[index], dataset[key].with_changed_colors().color[0])
+    assert not torch.equal(changed.color[0], dataset[(3, 12)].with_changed_colors().color[0])
+    assert not torch.equal(changed.color[0], whole.color[0].float())
+    assert torch.equal(changed.depth, whole.depth)
+    assert torch.equal(changed.voxels, whole.voxels)
+    assert len(set(whole.frame_seeds().tolist())) == 4
+    assert equal(whole.pair(1), collate([dataset[(4, 12)]]).pair(0))
 
 
 def test_geometric_augmentation_is_seeded_and_carries_camera_and_chunk(tiny_store):
@@ -284,7 +287,7 @@ def test_a_mixture_holds_the_pairs_of_its_stores(tiny_store, attic):
     assert (mixture.lengths, len(mixture), mixture.voxel_size) == ([10, 5], 15, 0.1)
     first, second = mixture.parts
     for index in range(15):
-        expected = first[index] if index < 10 else second[index - 10]
+        expected = first[index, 3] if index < 10 else second[index - 10, 3]
         assert equal(mixture[index, 3], expected)
     config.data.holdout = ["box0", "attic"]
     with pytest.raises(InputError, match=rf"{attic} has no pair in the scenes \(none\)"):
@@ -317,7 +320,7 @@ def test_stores_of_different_voxels_do_not_mix_where_there_are_chunks(tiny_store
 
 
 def test_loader_is_the_same_for_any_number_of_workers(tiny_store):
-    dataset = PairDataset(SceneStore(tiny_store), SIZE, chunks=True, augment=True)
+    dataset = PairDataset(SceneStore(tiny_store), SIZE, chunks=True, geometric=True)
     batches = []
     for workers in (0, 2):
         sampler = StepSampler(len(dataset), 3, seed=4, start=1, stop=4)

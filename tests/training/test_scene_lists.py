@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pri3d_zoo.training.data.sources.scene_lists import read_scene_list, scannet_split, select_scenes
+from pri3d_zoo.training.data.scene_lists import read_scene_list, scannet_split, select_scenes
 from pri3d_zoo.training.errors import InputError
 
 

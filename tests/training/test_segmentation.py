@@ -10,7 +10,7 @@ from PIL import Image
 from pri3d_zoo.training.checkpoint import load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.evaluate import segmentation
+from pri3d_zoo.training.evaluate.best import Best
 from pri3d_zoo.training.evaluate.label_sets import IGNORED
 from pri3d_zoo.training.evaluate.results import read_results
 from pri3d_zoo.training.evaluate.segmentation import LabelledBatch, SegmentationTask, initial_segmenter, segment
@@ -18,7 +18,7 @@ from pri3d_zoo.training.evaluate.segmentation_config import SegmentationConfig
 from pri3d_zoo.training.export import export
 
 SIZE = (32, 64)
-EVALUATE = segmentation._Best.evaluate
+EVALUATE = Best.evaluate
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,10 @@ def test_going_on_is_the_same_as_never_stopping(rooms, tmp_path, monkeypatch):
             raise RuntimeError("power cut")
         EVALUATE(best, model, step)
 
-    monkeypatch.setattr(segmentation._Best, "evaluate", breaks)
+    monkeypatch.setattr(Best, "evaluate", breaks)
     with pytest.raises(RuntimeError, match="power cut"):
         segment(configure(rooms, tmp_path / "parts", *often))
-    monkeypatch.setattr(segmentation._Best, "evaluate", EVALUATE)
+    monkeypatch.setattr(Best, "evaluate", EVALUATE)
     assert load_checkpoint(tmp_path / "parts")["step"] == 4
     assert segment(configure(rooms, tmp_path / "parts", *often)) == found
     one, other = (load_checkpoint(tmp_path / name)["model"] for name in ("whole", "parts"))

@@ -14,23 +14,14 @@ from numpy.typing import NDArray
 
 from pri3d_zoo.training.data.frame import Frame
 from pri3d_zoo.training.data.nyu40 import NYU40_IDS
-from pri3d_zoo.training.data.sources.synthrooms import (
-    SynthRooms,
-    camera,
-    exposure,
-    lights,
-    materials,
-    oddities,
-    render,
-    rooms,
-    sensor,
-    shapes,
-    source,
-    walk,
-)
-from pri3d_zoo.training.data.sources.synthrooms.lights import Light
-from pri3d_zoo.training.data.sources.synthrooms.plan import FloorPlan
-from pri3d_zoo.training.data.sources.synthrooms.textures import TexturePool, pyramid
+from pri3d_zoo.training.data.sources.synthrooms import SynthRooms, source
+from pri3d_zoo.training.data.sources.synthrooms.camera import camera, exposure, sensor, walk
+from pri3d_zoo.training.data.sources.synthrooms.light import lights, render
+from pri3d_zoo.training.data.sources.synthrooms.light.lights import Light
+from pri3d_zoo.training.data.sources.synthrooms.looks import materials, oddities
+from pri3d_zoo.training.data.sources.synthrooms.looks.textures import TexturePool, pyramid
+from pri3d_zoo.training.data.sources.synthrooms.rooms import rooms, shapes
+from pri3d_zoo.training.data.sources.synthrooms.rooms.plan import FloorPlan
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.geometry import depth_to_world, invert_rigid, nearest_pixel, project, transform
 
@@ -325,7 +316,7 @@ def plain_camera(frames: int = 1, **changes: object) -> exposure.Camera:
         "balance": np.ones((frames, 3)),
         "quality": np.zeros(frames, int),
         "vignette": 0.0,
-        "contrast": 0.0,
+        "contrast": 1.0,
         "saturation": 1.0,
         "shot": 0.0,
         "read": 0.0,

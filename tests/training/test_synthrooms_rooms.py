@@ -11,8 +11,9 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from pri3d_zoo.training.data.nyu40 import NYU40_IDS
-from pri3d_zoo.training.data.sources.synthrooms import bodies, furnishing, layout, maker, plan, rooms, shapes, splits
-from pri3d_zoo.training.data.sources.synthrooms.materials import Finish
+from pri3d_zoo.training.data.sources.synthrooms import splits
+from pri3d_zoo.training.data.sources.synthrooms.looks.materials import Finish
+from pri3d_zoo.training.data.sources.synthrooms.rooms import bodies, furnishing, layout, maker, plan, rooms, shapes
 from pri3d_zoo.training.errors import InputError
 
 NAMES = {number: name for name, number in NYU40_IDS.items()}
@@ -362,7 +363,7 @@ def held_out() -> set[str]:
     families = {
         family
         for module in (__import__("sys").modules).values()
-        if getattr(module, "__name__", "").startswith(furnishing.__package__ + ".")
+        if getattr(module, "__name__", "").startswith(splits.__package__ + ".")
         for family in vars(module).values()
         if isinstance(family, maker.Family)
     }

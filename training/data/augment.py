@@ -3,13 +3,15 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from ..geometry import scale_intrinsics
+from ..seeds import uniform
 
+STREAM = 1  # of the seeds' random numbers
+BLUR_REACH = 4  # pixels to each side
 SMALLEST_CROP = 0.6  # of the sides of an image: two views that overlap must still do so when both are cut
 
 
@@ -22,90 +24,103 @@ class Window(NamedTuple):
     width: int
 
 
-class ColorJitter(nn.Module):
-    """``v2.ColorJitter`` with its draws and its values, but with ``adjust_hue`` below, on (3, H, W) uint8.
+class ColorChanges(NamedTuple):
+    """How the colours of N images change: an image without a change has a factor 1, a turn 0, a sigma of nearly 0."""
 
-    Args:
-        brightness: Largest change of the factor 1; likewise ``contrast`` and ``saturation``.
-        contrast: See there.
-        saturation: See there.
-        hue: Largest turn either way; 0.5 is half the circle of colours.
+    factors: Tensor
+    """(N, 3) of brightness, contrast and saturation."""
+    turn: Tensor
+    """(N,) of the hue; 0.5 is half the circle of colours."""
+    order: Tensor
+    """(N, 4) brightness, contrast, saturation and hue change in the order of these numbers."""
+    grey: Tensor
+    """(N,) bool."""
+    sigma: Tensor
+    """(N,) of the blur, pixels."""
+
+
+def draw_color_changes(seeds: Tensor) -> ColorChanges:
+    """The authors' changes of colours, a function of each image's seed (N,) alone.
+
+    Jitter of brightness, contrast and saturation by 0.4 and of hue by 0.1, in random order (p 0.8), grey (p 0.2), blur
+    with a sigma of 0.1 to 2 pixels (p 0.5).
     """
-
-    def __init__(self, brightness: float, contrast: float, saturation: float, hue: float) -> None:
-        super().__init__()
-        self.ranges = [*((1 - most, 1 + most) for most in (brightness, contrast, saturation)), (-hue, hue)]
-
-    def forward(self, color: Tensor) -> Tensor:
-        """The four changes in random order, all drawn from torch's global random state."""
-        order, *amounts = v2.ColorJitter.get_params(*self.ranges)
-        changes = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, adjust_hue)
-        for number in order.tolist():
-            color = changes[number](color, amounts[number])
-        return color
+    draws = uniform(seeds, 12, STREAM)
+    jitter, grey, blur = draws[:, 0] < 0.8, draws[:, 1] < 0.2, draws[:, 2] < 0.5
+    change = torch.where(jitter[:, None], 2 * draws[:, 3:7] - 1, 0)
+    sigma = torch.where(blur, 0.1 + 1.9 * draws[:, 7], 1e-3)
+    return ColorChanges(1 + 0.4 * change[:, :3], 0.1 * change[:, 3], draws[:, 8:], grey, sigma)
 
 
-def adjust_hue(color: Tensor, turn: float) -> Tensor:
-    """torchvision's ``adjust_hue`` of (3, H, W) uint8, but for rounding, without going through HSV: 3 x faster.
+def change_colors(color: Tensor, changes: ColorChanges) -> Tensor:
+    """(N, 3, H, W), from 0 to 255, with the colours changed: torchvision's values, in float32 and for a whole batch.
+
+    No pixel moves, so correspondences stay as they are; and the device is never waited for.
+    """
+    order = changes.order[:, :3].argsort(1)
+    factors = changes.factors.gather(1, order)
+    before_hue = changes.order.gather(1, order) < changes.order[:, 3:]
+    color = color.float()
+    for slot in range(3):
+        color = _blend(color, order[:, slot], torch.where(before_hue[:, slot], factors[:, slot], 1))
+    color = adjust_hue(color, changes.turn)
+    for slot in range(3):
+        color = _blend(color, order[:, slot], torch.where(before_hue[:, slot], 1, factors[:, slot]))
+    color = torch.where(_to_images(changes.grey), _luminance(color), color)
+    return gaussian_blur(color, changes.sigma)
+
+
+def _blend(color: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
+    """Brightness (0), contrast (1) or saturation (2) times a factor, each (N,): away from black, mean, or grey."""
+    luminance = _luminance(color)
+    mean = luminance.mean((1, 2, 3), keepdim=True)
+    kind = _to_images(kind)
+    target = torch.where(kind == 2, luminance, torch.where(kind == 1, mean, 0))
+    return torch.lerp(target, color, _to_images(factor)).clamp_(0, 255)
+
+
+def _luminance(color: Tensor) -> Tensor:
+    red, green, blue = color.split(1, dim=1)
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def _to_images(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def adjust_hue(color: Tensor, turn: Tensor) -> Tensor:
+    """torchvision's ``adjust_hue`` of (N, 3, H, W) float32 from 0 to 255 by (N,), but without going through HSV.
 
     Lightest and darkest channel stay what they are; each channel runs between them along a trapezium over the hue.
     """
-    red, green, blue = color.float()
-    low, high = (extreme.float() for extreme in torch.aminmax(color, dim=0))
+    red, green, blue = color.unbind(1)
+    low, high = color.amin(1), color.amax(1)
     chroma = high - low
     is_red, is_green = red == high, green == high
     hue = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    hue.div_(chroma.clamp(min=1)).add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0)))  # in sixths
-    hue.add_(6 * turn).remainder_(6)
-    channels = (hue - hue.new_tensor([3, 2, 4])[:, None, None]).abs_()
-    channels[0].sub_(1)
-    channels[1:].neg_().add_(2)
-    # torchvision's way back to integers: 255.999 of the unit, rounded down
-    return channels.clamp_(0, 1).mul_(chroma).add_(low).mul_(255.999 / 255).to(torch.uint8)
+    hue.div_(chroma.clamp(min=1e-6)).add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0)))  # in sixths
+    hue.add_(6 * turn[:, None, None]).remainder_(6)
+    turned = torch.empty_like(color)
+    for channel, (peak, sign, offset) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):
+        shape = (hue - peak).abs_().mul_(sign).add_(offset).clamp_(0, 1)
+        torch.addcmul(low, shape, chroma, out=turned[:, channel])
+    return turned
 
 
-class GaussianBlur(nn.Module):
-    """``v2.GaussianBlur`` with its draws and, but for rounding, its values, along one axis after the other: 4 x faster.
-
-    Args:
-        kernel_size: Pixels, odd.
-        sigma: Least and greatest, pixels.
-    """
-
-    def __init__(self, kernel_size: int, sigma: tuple[float, float]) -> None:
-        super().__init__()
-        self.reach, self.sigma = kernel_size // 2, sigma
-
-    def forward(self, color: Tensor) -> Tensor:
-        """(3, H, W) uint8, blurred with a sigma drawn from torch's global random state."""
-        sigma = torch.empty(1).uniform_(*self.sigma)
-        weights = torch.exp(-0.5 * (torch.arange(self.reach + 1) / sigma) ** 2)
-        weights = weights / (2 * weights.sum() - weights[0])
-        padded = F.pad(color.float()[None], [self.reach] * 4, mode="reflect")[0]
-        # sums of shifted images: the convolutions of torch take five times as long on one image of three channels
-        return self._sum(self._sum(padded, 2, weights.tolist()), 1, weights.tolist()).round_().to(torch.uint8)
-
-    def _sum(self, image: Tensor, axis: int, weights: list[float]) -> Tensor:
-        length = image.shape[axis] - 2 * self.reach
-        total = image.narrow(axis, self.reach, length) * weights[0]
-        for distance, weight in enumerate(weights[1:], start=1):
-            total.add_(image.narrow(axis, self.reach - distance, length), alpha=weight)
-            total.add_(image.narrow(axis, self.reach + distance, length), alpha=weight)
-        return total
-
-
-def photometric() -> v2.Transform:
-    """Colour jitter (p 0.8), grey (p 0.2) and blur (p 0.5) with the authors' strengths, for (3, H, W) uint8 images.
-
-    Draws from torch's global random state; it moves no pixel, so correspondences stay as they are.
-    """
-    return v2.Compose(
-        [
-            v2.RandomApply([ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-            v2.RandomGrayscale(p=0.2),
-            v2.RandomApply([GaussianBlur(kernel_size=9, sigma=(0.1, 2.0))], p=0.5),
-        ]
-    )
+def gaussian_blur(color: Tensor, sigma: Tensor) -> Tensor:
+    """torchvision's ``gaussian_blur`` of (N, 3, H, W) float32 with 9 pixels and sigmas (N,), along one axis after the
+    other; sums of shifted images, as the weights differ from image to image."""
+    weights = torch.exp(-0.5 * (torch.arange(BLUR_REACH + 1, device=sigma.device) / sigma[:, None]) ** 2)
+    weights = weights / (2 * weights.sum(1, keepdim=True) - weights[:, :1])
+    for axis in (3, 2):
+        length = color.shape[axis]
+        reach = [BLUR_REACH, BLUR_REACH, 0, 0] if axis == 3 else [0, 0, BLUR_REACH, BLUR_REACH]
+        padded = F.pad(color, reach, mode="reflect")
+        color = color * _to_images(weights[:, 0])
+        for distance in range(1, BLUR_REACH + 1):
+            for start in (BLUR_REACH - distance, BLUR_REACH + distance):
+                color.addcmul_(padded.narrow(axis, start, length), _to_images(weights[:, distance]))
+    return color
 
 
 def random_window(size: tuple[int, int]) -> Window:
@@ -155,7 +170,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(color: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 to float32 with ImageNet's mean and standard deviation."""
-    scaled = color.float() / 255
-    mean, std = (scaled.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (scaled - mean) / std
+    """(..., 3, H, W) from 0 to 255, of any dtype, to float32 with ImageNet's mean and standard deviation."""
+    # numbers go to a device with the kernel; a tensor of them would have to wait for it
+    channels = [
+        (channel.float() - 255 * mean) / (255 * std)
+        for channel, mean, std in zip(color.unbind(-3), IMAGENET_MEAN, IMAGENET_STD, strict=True)
+    ]
+    return torch.stack(channels, -3)

@@ -5,8 +5,9 @@ it would have seen; nothing about the order is ever saved.
 """
 
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +15,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import InputError
-from ..geometry import frustum_box
-from ..seeds import mix_seeds
-from .augment import Window, crop_and_resize, mirror, photometric, random_window
+from ..geometry import frustum_box, scale_intrinsics
+from ..seeds import mix_seeds, part_seeds
+from .augment import Window, change_colors, crop_and_resize, draw_color_changes, mirror, random_window
 from .chunks import surface
 from .store import Scene, SceneStore
+
+if TYPE_CHECKING:
+    from .memory import FrameMemory
+
+# of depth (..., H, W), intrinsics and pose, the world box (..., 2, 3) whose voxels are a frame's chunk
+Box = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +33,14 @@ class PairBatch:
     """B pairs of frames; view ``v`` of pair ``i`` is sample ``2 * i + v`` of everything that is cut per frame.
 
     Args:
-        color: (B, 2, 3, H, W) uint8.
+        color: (B, 2, 3, H, W) uint8, or float32 from 0 to 255 once the colours are changed.
         depth: (B, 2, H, W) float32, metres, 0 = no reading.
         intrinsics: (B, 2, 3, 3) float32; the focal length along u is negative where a view is mirrored.
         camera_to_world: (B, 2, 4, 4) float32.
         voxels: (M, 4) int32, (sample, x, y, z), the chunks of all frames; empty where only views are contrasted.
         voxel_colors: (M, 3) uint8.
+        seeds: (B,) int64, from which everything is drawn that is random about a pair.
+        rows: (B, 2) int64, the numbers of the frames, in the ``FrameMemory`` if there is one, else in their scene.
     """
 
     color: Tensor
@@ -40,16 +49,27 @@ class PairBatch:
     camera_to_world: Tensor
     voxels: Tensor
     voxel_colors: Tensor
+    seeds: Tensor
+    rows: Tensor
 
     def to(self, device: torch.device) -> "PairBatch":
         """The batch on a device, copied without waiting where the memory is pinned."""
         return PairBatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
+    def with_changed_colors(self) -> "PairBatch":
+        """The batch with the authors' changes of colours, drawn from the seeds."""
+        changes = draw_color_changes(self.frame_seeds())
+        return replace(self, color=change_colors(self.color.flatten(0, 1), changes).view(self.color.shape))
+
     def pair(self, index: int) -> "PairBatch":
         """One pair as a batch, without voxels."""
-        images = (self.color, self.depth, self.intrinsics, self.camera_to_world)
-        color, depth, intrinsics, pose = (part[index : index + 1] for part in images)
-        return PairBatch(color, depth, intrinsics, pose, self.voxels[:0], self.voxel_colors[:0])
+        chunks = ("voxels", "voxel_colors")
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PairBatch(**{k: part[:0] if k in chunks else part[index : index + 1] for k, part in parts.items()})
+
+    def frame_seeds(self) -> Tensor:
+        """(2 * B,) int64, one for each frame."""
+        return part_seeds(self.seeds, 2).flatten()
 
     def pin_memory(self) -> "PairBatch":
         """For the loader: page-locked copies."""
@@ -63,7 +83,7 @@ class PairDataset(Dataset[PairBatch]):
         store: What ``prepare`` wrote.
         size: (height, width) of the images; those of the store are resized where they differ.
         chunks: Whether to cut the 3D chunk of each frame.
-        augment: Whether to change the colours of the images.
+        box: What of the scene is the chunk of a frame.
         geometric: Whether to crop, scale and mirror the images, each by itself; the cameras follow, and the chunks.
         holdout: Scenes to leave out.
         only: If not empty, the scenes to take.
@@ -79,7 +99,7 @@ class PairDataset(Dataset[PairBatch]):
         size: tuple[int, int],
         *,
         chunks: bool,
-        augment: bool = False,
+        box: Box = frustum_box,
         geometric: bool = False,
         holdout: Sequence[str] = (),
         only: Sequence[str] = (),
@@ -89,8 +109,9 @@ class PairDataset(Dataset[PairBatch]):
             if name not in store.scene_ids:
                 raise InputError(f"there is no scene '{name}' in {store.root}; there are {', '.join(store.scene_ids)}")
         self.scenes = [name for name in only or store.scene_ids if name not in holdout]
-        self.store, self.size, self.chunks = store, size, chunks
-        self.photometric, self.geometric = photometric() if augment else None, geometric
+        self.store, self.size, self.chunks, self.box, self.geometric = store, size, chunks, box, geometric
+        self.memory: FrameMemory | None = None
+        self.first_rows: dict[str, int] = {}  # of the scenes, in the memory
         self.pairs = [scene.pairs[scene.overlaps >= min_overlap] for scene in map(store.scene, self.scenes)]
         self.ends = np.cumsum([len(pairs) for pairs in self.pairs])
         if not self.scenes or self.ends[-1] == 0:
@@ -102,35 +123,59 @@ class PairDataset(Dataset[PairBatch]):
     def __len__(self) -> int:
         return int(self.ends[-1])
 
+    def hold(self, memory: "FrameMemory", first_row: int) -> int:
+        """Take images from a memory that holds this dataset's scenes from a row on; returns the row after them."""
+        self.memory = memory
+        for name in self.scenes:
+            self.first_rows[name] = first_row
+            first_row += len(self.store.scene(name).frame_ids)
+        return first_row
+
     def __getitem__(self, key: int | tuple[int, int]) -> PairBatch:
-        """Pair ``index``, or pair and seed of its augmentation as ``(index, seed)``."""
+        """Pair ``index``, or pair and seed of what is random about it as ``(index, seed)``."""
         index, seed = key if isinstance(key, tuple) else (key, 0)
         position = int(np.searchsorted(self.ends, index, side="right"))
         scene = self.store.scene(self.scenes[position])
         pair = self.pairs[position][index - (self.ends[position - 1] if position else 0)]
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds devices too, which takes 0.3 ms
-            views = [self._view(scene, int(frame)) for frame in pair]
-        color, depth, intrinsics, pose = (torch.stack(parts)[None] for parts in zip(*views, strict=True))
+        rows = torch.from_numpy(pair).long() + self.first_rows.get(scene.id, 0)
+        pose = torch.from_numpy(scene.camera_to_world[pair]).float()
+        boxes = None
+        if self.memory is not None and not self.memory.shared:  # the images are on the device, and stay there
+            color, depth = torch.empty(2, 0, dtype=torch.uint8), torch.empty(2, 0)
+            intrinsics = scale_intrinsics(torch.from_numpy(scene.intrinsics[pair]), scene.size, self.size).float()
+            boxes = self.memory.boxes[rows]
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds devices too, which takes 0.3 ms
+                views = [self._view(scene, int(frame), row) for frame, row in zip(pair, rows, strict=True)]
+            color, depth, intrinsics = (torch.stack(parts) for parts in zip(*views, strict=True))
         chunks = []
         if self.chunks:
-            boxes = frustum_box(depth[0], intrinsics[0], pose[0])
+            boxes = self.box(depth, intrinsics, pose) if boxes is None else boxes
             chunks = [surface(scene).cut(box, sample) for sample, box in enumerate(boxes)]
         voxels = torch.cat([c[0] for c in chunks]) if chunks else torch.empty(0, 4, dtype=torch.int32)
         colors = torch.cat([c[1] for c in chunks]) if chunks else torch.empty(0, 3, dtype=torch.uint8)
-        return PairBatch(color, depth, intrinsics, pose, voxels, colors)
+        one = (color[None], depth[None], intrinsics[None], pose[None])
+        return PairBatch(*one, voxels, colors, seeds=torch.tensor([seed]), rows=rows[None])
 
-    def _view(self, scene: Scene, frame: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        color = torch.from_numpy(scene.color(frame)).permute(2, 0, 1).contiguous()
-        depth = torch.from_numpy(scene.depth(frame))
-        intrinsics = torch.from_numpy(scene.intrinsics[frame])
-        window = random_window(scene.size) if self.geometric else Window(0, 0, *scene.size)
+    def _view(self, scene: Scene, frame: int, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.memory is None:
+            color, depth, intrinsics = decode(scene, frame)
+        else:
+            color, depth = self.memory.images(row)
+            intrinsics = scale_intrinsics(torch.from_numpy(scene.intrinsics[frame]), scene.size, self.memory.size)
+        size = (depth.shape[0], depth.shape[1])
+        window = random_window(size) if self.geometric else Window(0, 0, *size)
         color, depth, intrinsics = crop_and_resize(color, depth, intrinsics, window, self.size)
         if self.geometric and torch.rand(()) < 0.5:
             color, depth, intrinsics = mirror(color, depth, intrinsics)
-        if self.photometric is not None:
-            color = self.photometric(color)
-        return color, depth, intrinsics.float(), torch.from_numpy(scene.camera_to_world[frame]).float()
+        return color, depth, intrinsics.float()
+
+
+def decode(scene: Scene, frame: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour (3, H, W) uint8, depth (H, W) and intrinsics of a frame, as the store has them."""
+    color = torch.from_numpy(scene.color(frame)).permute(2, 0, 1).contiguous()
+    return color, torch.from_numpy(scene.depth(frame)), torch.from_numpy(scene.intrinsics[frame])
 
 
 class PairMixture(Dataset[PairBatch]):
@@ -159,7 +204,7 @@ class PairMixture(Dataset[PairBatch]):
         return int(self.starts[-1])
 
     def __getitem__(self, key: tuple[int, int]) -> PairBatch:
-        """Pair and seed of its augmentation as ``(index, seed)``."""
+        """Pair and seed of what is random about it as ``(index, seed)``."""
         index, seed = key
         part = int(np.searchsorted(self.starts, index, side="right")) - 1
         return self.parts[part][index - int(self.starts[part]), seed]

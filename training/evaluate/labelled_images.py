@@ -10,13 +10,11 @@ Each is a list of items that are read when they are asked for; what a recipe cal
 - ``store``: scenes of a store that holds NYU40 labels, such as one of ``synthrooms``.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib import import_module
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,14 +23,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.sources.files import read_color, read_labels
-from ..data.sources.scene_lists import read_scene_list, scannet_split
+from ..data.image_files import read_color, read_labels
+from ..data.scene_lists import read_scene_list, scannet_split
 from ..data.store import Scene, SceneStore
-from ..errors import InputError, first_line
+from ..errors import InputError
 from .label_sets import LabelSet
+from .nyuv2_official import MAT, OfficialNYUv2
 
 HELD_OUT = 5  # of KITTI, which has no split of its own: one image in so many
-MAT = "nyu_depth_v2_labeled.mat"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +48,23 @@ class Item:
     scene: str
     color: Callable[[], NDArray[np.uint8]]
     labels: Callable[[], NDArray[Any]]
+
+
+class Placed(Protocol):
+    """An image of a dataset, as fractions and lists of it need to know it."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def scene(self) -> str:
+        """Where it was taken."""
+        ...
+
+
+AnyImage = TypeVar("AnyImage", bound=Placed)
 
 
 class LabelledImages(Dataset[tuple[Tensor, Tensor]]):
@@ -112,7 +127,7 @@ def find_items(dataset: str, root: Path, split: str) -> list[Item]:
     return items
 
 
-def fraction(items: Sequence[Item], share: float, seed: int) -> list[Item]:
+def fraction(items: Sequence[AnyImage], share: float, seed: int) -> list[AnyImage]:
     """A part of the items: whole scenes in an order drawn from the seed, until the share of images is reached.
 
     A smaller share of the same seed is a part of a larger one.
@@ -129,7 +144,7 @@ def fraction(items: Sequence[Item], share: float, seed: int) -> list[Item]:
     return [items[index] for index in sorted(chosen[: max(1, round(share * len(items)))])]
 
 
-def listed(items: Sequence[Item], path: Path) -> list[Item]:
+def listed(items: Sequence[AnyImage], path: Path) -> list[AnyImage]:
     """The items whose id, or whose scene, a text file names, one a line.
 
     Raises:
@@ -165,52 +180,15 @@ def _nyuv2(root: Path, split: str) -> list[Item]:
 
 
 def _nyuv2_official(root: Path, split: str) -> list[Item]:
-    """The release: MATLAB files, the large one in HDF5, whose arrays are transposed there."""
-    try:
-        h5py = import_module("h5py")
-        from scipy.io import loadmat
-    except ImportError:
-        raise InputError(f"{MAT} is an HDF5 file; to read it, pip install 'pri3d-zoo[datasets]'") from None
-    try:
-        numbers = loadmat(root / "splits.mat")["trainNdxs" if split == "train" else "testNdxs"].ravel()
-        to_forty = np.concatenate(([0], loadmat(root / "classMapping40.mat")["mapClass"].ravel())).astype(np.uint8)
-        with h5py.File(root / MAT, "r") as file:
-            scenes = ["".join(map(chr, file[reference][()].ravel())) for reference in file["scenes"][0]]
-    except (OSError, KeyError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{root}: the official NYUv2 needs {MAT}, splits.mat and classMapping40.mat, whole ({first_line(error)})"
-        ) from None
-    read = partial(_read_official, root / MAT)
+    release = OfficialNYUv2(root)
     return [
-        Item(
-            f"{number:04d}",
-            scenes[number - 1],
-            partial(read, "images", int(number) - 1),
-            partial(_mapped, to_forty, read, int(number) - 1),
-        )
-        for number in numbers
+        Item(f"{number:04d}", release.scenes[number], partial(release.color, number), partial(_forty, release, number))
+        for number in release.splits[split]
     ]
 
 
-@lru_cache(1)
-def _open_official(path: Path, _process: int) -> Any:  # an open HDF5 file must not be inherited by loader processes
-    return import_module("h5py").File(path, "r")
-
-
-def _read_official(path: Path, name: str, index: int) -> NDArray[Any]:
-    try:
-        return np.ascontiguousarray(_open_official(path, os.getpid())[name][index].T)
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: its {name} {index + 1} cannot be read ({first_line(error)})") from None
-
-
-def _mapped(table: NDArray[np.uint8], read: Callable[[str, int], NDArray[Any]], index: int) -> NDArray[Any]:
-    labels = read("labels", index)
-    if labels.max() >= len(table):
-        raise InputError(
-            f"NYUv2 image {index + 1} holds the label {labels.max()}, classMapping40.mat has {len(table) - 1}"
-        )
-    return table[labels]
+def _forty(release: OfficialNYUv2, number: int) -> NDArray[np.uint8]:
+    return release.to_forty[release.labels(number)]
 
 
 def _scannet(root: Path, split: str) -> list[Item]:

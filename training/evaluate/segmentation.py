@@ -1,6 +1,5 @@
 """Fine-tuning for semantic segmentation, with the loop of pre-training, and its figures on the validation split."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,23 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from ..checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from ..data.augment import normalize
 from ..data.dataset import StepSampler
 from ..errors import InputError
 from ..loop import LoopSettings, train
 from ..pretrain import start_accelerator
 from ..run_folder import open_run
-from .backbones import load_backbone
+from .best import Best
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
+from .initial import initial_backbone
 from .label_sets import IGNORED, label_set
 from .labelled_images import LabelledImages, find_items, fraction, listed
 from .results import append_result
 from .segmentation_config import SegmentationConfig
 from .segmenters import Segmenter
-
-BEST = "best"  # folder of the checkpoint with the best figures
-EVALUATIONS = "evaluations.jsonl"
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +131,11 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
         return _loader(dataset, accelerator, config.data.workers, batch_sampler=sampler)
 
     every = max(1, round(config.evaluate_every * len(dataset) / config.batch_size))
-    best = _Best(run, validation, config, accelerator)
+
+    def measure(network: nn.Module) -> dict[str, Any]:
+        return asdict(evaluate(network, validation, accelerator, config.batch_size, config.data.workers))
+
+    best = Best(run, measure, "miou", writes=accelerator.is_main_process)
 
     def before_step(plain: nn.Module, step: int) -> None:
         if step and step % every == 0:
@@ -155,8 +155,7 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
     if not train(accelerator, model, optimizer, task, batches_from, run, settings):
         return None
     best.evaluate(accelerator.unwrap_model(model), steps)
-    found = best.figures
-    assert found is not None
+    found = SegmentationFigures(**best.figures)
     if config.results is not None and accelerator.is_main_process:
         append_result(Path(config.results), _result(config, taken, found, best.step, perf_counter() - begin))
     return found
@@ -171,13 +170,12 @@ def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segment
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = Segmenter(config.network, config.encoder, classes, auxiliary=config.auxiliary_weight > 0)
-    if config.init == "scratch":
-        if config.with_decoder:
-            raise InputError("with_decoder=true takes a decoder from init, and init=scratch has none")
-        return model, "nothing"
-    word, _, tag = config.init.partition(":")
-    name = (f"{config.encoder}.{tag}" if tag else config.encoder) if word == "imagenet" else config.init
-    return model, model.load(load_backbone(name), decoder=config.with_decoder)
+    backbone = initial_backbone(config.init, config.encoder)
+    if backbone is not None:
+        return model, model.load(backbone, decoder=config.with_decoder)
+    if config.with_decoder:
+        raise InputError("with_decoder=true takes a decoder from init, and init=scratch has none")
+    return model, "nothing"
 
 
 @torch.no_grad()
@@ -196,42 +194,9 @@ def evaluate(
     return figures(matrix)
 
 
-class _Best:
-    """The evaluations of a run, and the weights of the best of them."""
-
-    def __init__(
-        self, run: Path, dataset: LabelledImages, config: SegmentationConfig, accelerator: Accelerator
-    ) -> None:
-        self.run, self.dataset, self.config, self.accelerator = run, dataset, config, accelerator
-        self.figures: SegmentationFigures | None = None
-        self.step = 0
-        if has_checkpoint(run / BEST):
-            state = load_checkpoint(run / BEST)
-            self.figures, self.step = SegmentationFigures(**state["figures"]), int(state["step"])
-
-    def evaluate(self, model: nn.Module, step: int) -> None:
-        """Evaluate; what a run that goes on has seen before changes nothing."""
-        found = evaluate(model, self.dataset, self.accelerator, self.config.batch_size, self.config.data.workers)
-        logger.info("step %d: mIoU %.2f %%, %.2f %% of the pixels", step, 100 * found.miou, 100 * found.pixel_accuracy)
-        if not self.accelerator.is_main_process:
-            self.figures = found if self.figures is None or found.miou > self.figures.miou else self.figures
-            return
-        with (self.run / EVALUATIONS).open("a") as file:
-            file.write(json.dumps({"step": step, **asdict(found)}) + "\n")
-        if self.figures is None or found.miou > self.figures.miou:
-            self.figures, self.step = found, step
-            (self.run / BEST).mkdir(exist_ok=True)
-            save_checkpoint(self.run / BEST, {"step": step, "model": model.state_dict(), "figures": asdict(found)})
-
-
-def _loader(dataset: LabelledImages, accelerator: Accelerator, workers: int, **order: Any) -> DataLoader[LabelledBatch]:
-    return DataLoader(
-        dataset,
-        collate_fn=_collate,
-        num_workers=workers,
-        pin_memory=accelerator.device.type == "cuda",
-        **order,
-    )  # type: ignore[arg-type]
+def _loader(dataset: LabelledImages, accelerator: Accelerator, workers: int, **order: Any) -> DataLoader[Any]:
+    pin = accelerator.device.type == "cuda"
+    return DataLoader(dataset, collate_fn=_collate, num_workers=workers, pin_memory=pin, **order)
 
 
 def _collate(samples: Sequence[tuple[Tensor, Tensor]]) -> LabelledBatch:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..frame import Source
+from ..scene_lists import read_scene_list
 from .folder import FolderSource
 from .scannet import ScanNetSource
 from .scannet_frames import ScanNetFramesSource
-from .scene_lists import read_scene_list
 from .seven_scenes import SevenScenesSource
 from .tum import TumSource
 

@@ -19,10 +19,10 @@ from PIL import Image
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Source, Surface, check_pose
 from ..fusion import fuse
+from ..image_files import natural_order, read_color, read_depth, read_intrinsics, read_labels, read_matrix
 from ..parallel import map_scenes
 from ..spool import Spool
 from ..store import JPEG_QUALITY, check_name, depth_to_millimetres, temporary_path
-from .files import natural_order, read_color, read_depth, read_intrinsics, read_labels, read_matrix
 from .mesh import read_mesh
 
 VOXEL_SIZE = 0.02  # metres, of surfaces that are fused

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
-from .files import read_color, read_depth
-from .scene_lists import select_scenes
+from ..image_files import read_color, read_depth
+from ..scene_lists import select_scenes
 
 # the drive of each sequence, and the drive's frame at which the sequence starts (readme of the odometry devkit)
 DRIVES = {

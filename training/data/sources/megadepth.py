@@ -26,8 +26,8 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface
-from .files import natural_order, read_color
-from .scene_lists import select_scenes
+from ..image_files import natural_order, read_color
+from ..scene_lists import select_scenes
 
 MEDIAN_DEPTH = 10.0  # metres that the median depth of a scene is called
 SCALE_FRAMES = 20  # evenly spread, whose depth gives a scene's scale

@@ -17,9 +17,9 @@ from PIL import Image
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
+from ..scene_lists import scannet_split, select_scenes
 from .mesh import read_mesh
 from .registration import register
-from .scene_lists import scannet_split, select_scenes
 
 START = struct.Struct("<IQ")  # version, length of the sensor's name
 CAMERAS = struct.Struct("<64f2i4IfQ")  # 4 matrices, 2 compressions, 2 sizes (width, height), depth shift, frames

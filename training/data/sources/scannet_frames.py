@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
-from .files import read_color, read_depth, read_labels, read_matrix
+from ..image_files import read_color, read_depth, read_labels, read_matrix
+from ..scene_lists import scannet_split, select_scenes
 from .mesh import read_mesh
 from .registration import check_pinhole, register, resample
-from .scene_lists import scannet_split, select_scenes
 
 INTRINSICS = ("intrinsics_color.txt", "intrinsics_depth.txt")
 PLACES = (".", "scannet_frames_25k", "tasks/scannet_frames_25k")

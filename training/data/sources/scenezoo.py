@@ -24,9 +24,9 @@ import torch
 from ...errors import InputError, first_line
 from ...geometry import scale_intrinsics
 from ..frame import Frame, SkippedFrame, Surface
+from ..scene_lists import select_scenes
 from .mesh import cover
 from .registration import register
-from .scene_lists import select_scenes
 
 CAMERAS = ("rgb_intrinsics", "depth_intrinsics", "world_to_camera")
 ITEMS = ("rgb", "depth", *CAMERAS)

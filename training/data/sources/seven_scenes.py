@@ -15,9 +15,9 @@ import numpy as np
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
-from .files import read_color, read_depth, read_matrix
+from ..image_files import read_color, read_depth, read_matrix
+from ..scene_lists import read_scene_list, select_scenes
 from .registration import register
-from .scene_lists import read_scene_list, select_scenes
 
 DEPTH_INTRINSICS = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])  # the release's
 COLOR_INTRINSICS = np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]])  # the sensor's driver's, as in DSAC++

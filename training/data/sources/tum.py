@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface
-from .files import read_color, read_depth, read_intrinsics
-from .scene_lists import select_scenes
+from ..image_files import read_color, read_depth, read_intrinsics
+from ..scene_lists import select_scenes
 
 INTRINSICS = np.array([[525.0, 0, 319.5], [0, 525.0, 239.5], [0, 0, 1]])
 SIZE = (480, 640)  # for which they hold

@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from ....errors import InputError
 from ...frame import Frame
-from .camera import camera_path, intrinsics_of
-from .exposure import blurred, expose, make_camera, motion
-from .render import Renderer
-from .rooms import build_room
-from .sensor import measure_depth
+from .camera.camera import camera_path, intrinsics_of
+from .camera.exposure import blurred, expose, make_camera, motion
+from .camera.sensor import measure_depth
+from .light.render import Renderer
+from .rooms.rooms import build_room
 from .splits import split_of
 
 # What a generator is for: each has its own, so that a change of one leaves the others as they were

@@ -1,0 +1,1 @@
+"""Families of things, each with variants of shape: furniture, fittings, belongings."""

@@ -1,0 +1,1 @@
+"""What surfaces look like: patterns, pictures, materials, and the textures that they make."""

@@ -1,0 +1,1 @@
+"""A room: its plan, its shell, what stands in it and where, as triangles."""
