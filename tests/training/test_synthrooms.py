@@ -1,5 +1,7 @@
 """The source of synthetic rooms: names, errors, types, determinism; the rooms and their looks have their own files."""
 
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
@@ -87,3 +89,15 @@ def test_a_walk_sees_many_classes_and_no_void() -> None:
 
 
 # ---- shapes and textures
+
+
+def test_rooms_are_rendered_without_what_training_needs() -> None:
+    """On a machine with the zoo, numpy, scipy, pillow, trimesh and embreex; the others cannot be imported here."""
+    absent = ["typer", "rich", "joblib", "accelerate", "omegaconf", "tensorboard", "matplotlib", "distributed", "h5py"]
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({absent}); "
+        "from pri3d_zoo.training.data.sources.synthrooms import SynthRooms; "
+        "print(len(list(SynthRooms(range(3, 4), frames=2, size=(24, 32)).frames('room00000003'))))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert found.stdout == "2\n", found.stderr

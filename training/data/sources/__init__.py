@@ -1,4 +1,8 @@
-"""Readers of datasets: each an iterator of posed frames, scene by scene."""
+"""Readers of datasets: each an iterator of posed frames, scene by scene.
+
+They are imported when they are opened, so each needs only what it reads with: rooms are rendered where nothing but
+numpy, scipy, pillow, trimesh and embreex is beside the zoo.
+"""
 
 import re
 from pathlib import Path
@@ -6,11 +10,6 @@ from pathlib import Path
 from ...errors import InputError
 from ..frame import Source
 from ..scene_lists import read_scene_list
-from .folder import FolderSource
-from .scannet import ScanNetSource
-from .scannet_frames import ScanNetFramesSource
-from .seven_scenes import SevenScenesSource
-from .tum import TumSource
 
 SCENEZOO = ("scannetppv2", "arkitscenes", "matterport3d", "3rscan", "multiscan")  # by scenezoo's own names
 OPTIONS = {  # what each source takes, besides its root
@@ -74,6 +73,8 @@ def open_source(
     step = default_stride(name) if stride is None else stride
     match name:
         case "folder":
+            from .folder import FolderSource
+
             return FolderSource(Path(root), frames=frames)
         case "synthrooms":
             from .synthrooms import SynthRooms, seeds_of
@@ -81,12 +82,20 @@ def open_source(
             seeds = seeds_of(split or "train", *_first_and_last(root))
             return SynthRooms(seeds, frames=40 if frames is None else frames, size=size)
         case "scannet":
+            from .scannet import ScanNetSource
+
             return ScanNetSource(Path(root), split=split, scenes=names, stride=step)
         case "scannet_frames":
+            from .scannet_frames import ScanNetFramesSource
+
             return ScanNetFramesSource(Path(root), split=split, scenes=names, stride=step)
         case "tum":
+            from .tum import TumSource
+
             return TumSource(Path(root), scenes=names, stride=step)
         case "7scenes":
+            from .seven_scenes import SevenScenesSource
+
             return SevenScenesSource(Path(root), split=split, scenes=names, stride=step)
         case "kitti":
             from .kitti import KittiSource
