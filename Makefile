@@ -28,6 +28,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/sparse.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/containers.py
 	$(BIN)/python benchmarks/zoo.py
 

@@ -4,12 +4,13 @@
 
 STORE is what ``pri3d-train prepare`` wrote; without it two furnished rooms are rendered and prepared first. Every
 process computes with one thread. "A core" divides by the processor time that the loading took, which other programs
-disturb little; workers are measured by the clock. The three steps that took most of the time are measured beside what
-they replaced, on the same frames: a chunk by comparing all voxels of the scene, torchvision's blur and its hue.
+disturb little; workers are measured by the clock. A chunk is measured beside comparing all voxels of the scene. Colours
+are changed on the device, by the step; how long that takes is printed last.
 
-On the 500 kitchen frames (89k voxels, chunks of 65k) on one core of an EPYC, that work took the pairs a second and core
-from 70 to 170 as they are, and from 37 to 88 with the colours changed. Two workers on two cores that four or five other
-programs shared went from 32-39 to 67-137 and from 20 to 62-72.
+On 60 kitchen frames (89k voxels, chunks of 65k), on one core of an EPYC: 170 pairs a second and core from disk, 396
+from shared memory, 134 cropped; two workers on two cores that five other programs shared gave half of that. Colours,
+changed in batches where the step runs, take 12 ms a pair of one core: every image goes through every change, for the
+sake of devices that must not wait. On a GPU it was not measured.
 """
 
 import argparse
@@ -21,19 +22,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as TF
 
-from pri3d_zoo.training.data.augment import GaussianBlur, Window, adjust_hue, crop_and_resize, photometric
+from pri3d_zoo.training.data.augment import Window, crop_and_resize
 from pri3d_zoo.training.data.chunks import surface
-from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, pair_loader
+from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, collate, decode, pair_loader
+from pri3d_zoo.training.data.memory import read_frames
 from pri3d_zoo.training.data.prepare import prepare
 from pri3d_zoo.training.data.sources import open_source
 from pri3d_zoo.training.data.store import Scene, SceneStore
 from pri3d_zoo.training.geometry import frustum_box
 
 SIZE = (240, 320)
-KINDS = {"as they are": {}, "colours": {"augment": True}, "colours, geometry": {"augment": True, "geometric": True}}
+KINDS = {"from disk": {}, "from shared memory": {}, "cropped": {"geometric": True}}
 
 
 def milliseconds(work: Callable[..., object], arguments: Iterable[tuple[object, ...]]) -> float:
@@ -71,32 +71,23 @@ def profile(scene: Scene, frames: list[int]) -> None:
     window = Window(0, 0, *scene.size)
     views = []
     for frame in frames:
-        color = torch.from_numpy(scene.color(frame)).permute(2, 0, 1).contiguous()
-        depth, intrinsics = torch.from_numpy(scene.depth(frame)), torch.from_numpy(scene.intrinsics[frame])
-        views.append(crop_and_resize(color, depth, intrinsics, window, SIZE))
+        views.append(crop_and_resize(*decode(scene, frame), window, SIZE))
     poses = torch.from_numpy(scene.camera_to_world[frames]).float()
     depths, intrinsics = (torch.stack([view[part] for view in views]).float() for part in (1, 2))
     boxes = frustum_box(depths, intrinsics, poses)
     cutter, voxels, colors = surface(scene), scene.voxels, scene.voxel_colors
-    images = [(view[0],) for view in views]
-    torch.manual_seed(0)
     steps = {
         "decode colour": milliseconds(scene.color, ((frame,) for frame in frames)),
         "decode depth": milliseconds(scene.depth, ((frame,) for frame in frames)),
         "chunk": milliseconds(cutter.cut, ((box, 0) for box in boxes)),
-        "change colours": milliseconds(photometric(), images),
     }
     total = sum(steps.values())
     print(f"one pair of {scene.id}, {len(voxels):,} voxels, one thread:")
     for name, time_taken in steps.items():
         print(f"  {name:16s} {2 * time_taken:6.2f} ms {time_taken / total:5.0%}")
     boxed = [(voxels, colors, scene.voxel_size, box) for box in boxes]
-    blurs = [milliseconds(blur(9, (0.1, 2.0)), images) for blur in (v2.GaussianBlur, GaussianBlur)]
-    hues = [milliseconds(adjust, ((image, 0.07) for (image,) in images)) for adjust in (TF.adjust_hue, adjust_hue)]
-    print("one frame, before and after:")
-    print(f"  chunk {milliseconds(compare_all_voxels, boxed):6.2f} ms {steps['chunk']:6.2f} ms")
-    for name, (before, after) in {"blur": blurs, "hue": hues}.items():
-        print(f"  {name:5s} {before:6.2f} ms {after:6.2f} ms")
+    print("one frame's chunk, before and after:")
+    print(f"  {milliseconds(compare_all_voxels, boxed):6.2f} ms {steps['chunk']:6.2f} ms")
 
 
 def main() -> None:
@@ -119,12 +110,19 @@ def main() -> None:
         print(f"pairs a second, batches of {options.batch}, with chunks, of a core's own time and by the clock:")
         for name, arguments in KINDS.items():
             dataset = PairDataset(store, SIZE, chunks=True, only=only, **arguments)
+            if name == "from shared memory":
+                dataset.hold(read_frames([store.scene(name) for name in dataset.scenes], SIZE, frustum_box), 0)
             found = [f"a core {pairs_per_second(dataset, options.pairs, options.batch, 0, time.process_time):6.1f}"]
             for workers in options.workers:
                 found.append(
                     f"{workers} workers {pairs_per_second(dataset, options.pairs, options.batch, workers):6.1f}"
                 )
             print(f"  {name:18s}", ", ".join(found))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        batch = collate([dataset[index % len(dataset), index] for index in range(options.batch)]).to(device)
+        # what the step does itself, for the whole batch; printed where the device has finished
+        changed = milliseconds(lambda: batch.with_changed_colors().color.sum().item(), [()] * 5)
+        print(f"colours of a batch changed on {device}: {changed / options.batch:.2f} ms a pair")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The one training loop. It knows steps, devices, checkpoints and logs; what is learned is the task's affair."""
 
-import csv
-import io
+import logging
 import signal
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,19 +14,23 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from .checkpoint import CHECKPOINT, has_checkpoint, load_checkpoint, save_checkpoint
 from .errors import InputError
-from .files import write_whole
+from .metrics import DataClock, MetricsLog
 from .seeds import mix_seeds
 
-METRICS = "metrics.csv"
-
 Task = Callable[[nn.Module, Any], tuple[dict[str, Tensor], dict[str, Tensor]]]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Args: as in the configuration; ``learning_rate`` gives that of a step, counted from 0."""
+    """Args: as in the configuration.
+
+    ``learning_rate`` gives that of a step, counted from 0, which is multiplied by the ``factor`` of a parameter group
+    that has one; ``before_step`` is called with the network and the step; ``skip_nonfinite`` needs a fused optimiser.
+    """
 
     steps: int
     accumulate: int
@@ -35,6 +38,9 @@ class LoopSettings:
     log_every: int
     checkpoint_every: int
     learning_rate: Callable[[int], float]
+    keep_checkpoints: int = 1
+    skip_nonfinite: bool = False
+    before_step: Callable[[nn.Module, int], None] | None = None
 
 
 def train(
@@ -48,9 +54,12 @@ def train(
 ) -> bool:
     """Train from the run's checkpoint, or from the beginning, to the last step.
 
-    Everything random in a step is drawn from (seed, step, process), so a run that was killed and goes on computes the
-    same numbers as one that was not, bit for bit on the CPU. SIGINT and SIGTERM end the run after the step at hand,
-    with a checkpoint.
+    Everything random in a step is drawn from (seed, step, process) or from the batch, so a run that was killed and goes
+    on computes the same numbers as one that was not, bit for bit on the CPU. SIGINT and SIGTERM end the run with a
+    checkpoint: after the step at hand, or, where several processes must agree, at the next step that is logged.
+
+    Within a step the host never waits for the device, but where a step is logged or saved, and for the very first one
+    if steps are to be skipped.
 
     Args:
         accelerator: Devices, processes and mixed precision.
@@ -65,67 +74,141 @@ def train(
         Whether the last step was reached, rather than a signal.
 
     Raises:
-        InputError: The checkpoint does not fit the model, or a loss is not finite.
+        InputError: The checkpoint does not fit the model, or a loss or gradient is not finite and may not be skipped.
     """
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
+    plain: nn.Module = accelerator.unwrap_model(model)
     # after prepare, so that the optimizer's state lands on the device of the parameters
-    start = _restore(accelerator.unwrap_model(model), optimizer, run) if (run / CHECKPOINT).is_file() else 0
+    start = _restore(plain, optimizer, run) if has_checkpoint(run) else 0
     log = MetricsLog(run, start) if accelerator.is_main_process else None
     batches = iter(batches_from(start))
-
-    def save(step: int) -> None:
-        if accelerator.is_main_process:
-            state = {"step": step, "model": accelerator.unwrap_model(model).state_dict()}
-            save_checkpoint(run, state | {"optimizer": optimizer.state_dict()})
+    update = _Update(accelerator, plain, optimizer, settings.skip_nonfinite)
+    clock = DataClock(accelerator.device)
 
     with StopSignals() as stop, _progress(accelerator.is_main_process) as progress:
         bar = progress.add_task("training", total=settings.steps, completed=start, status="")
         saved = start
-        # stays on the device and is looked at only where the host waits anyway
-        finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
         for step in range(start, settings.steps):
             torch.manual_seed(mix_seeds(settings.seed, step, accelerator.process_index))
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate(step)
-            figures: dict[str, Tensor] = {}
-            for part in range(settings.accumulate):
-                batch = next(batches).to(accelerator.device)
-                with accelerator.autocast():
-                    losses, found = task(model, batch)
-                total = torch.stack(list(losses.values())).sum() / settings.accumulate
-                if part < settings.accumulate - 1:
-                    with accelerator.no_sync(model):
-                        accelerator.backward(total)
-                else:
-                    accelerator.backward(total)
-                for name, value in ({"loss": total * settings.accumulate} | losses | found).items():
-                    figures[name] = figures.get(name, 0) + value.detach() / settings.accumulate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            finite &= figures["loss"].isfinite()
+                group["lr"] = settings.learning_rate(step) * group.get("factor", 1.0)
+            if settings.before_step is not None:
+                settings.before_step(plain, step)
+            update.begin()
+            losses, found = _backward(accelerator, model, task, batches, clock, settings.accumulate)
+            found["gradient"] = update.finish(losses["loss"])
             done = step + 1
             progress.update(bar, completed=done)
-            logging = done % settings.log_every == 0 or done == settings.steps
-            saving = done % settings.checkpoint_every == 0 or done == settings.steps or stop.requested
-            if (logging or saving) and not finite:
+            logging_now = done % settings.log_every == 0 or done == settings.steps
+            stopping = stop.requested and accelerator.num_processes == 1
+            if logging_now:
+                row = _means(accelerator, losses | found, stop=stop.requested)
+                stopping = row.pop("stop") > 0
+            saving = done % settings.checkpoint_every == 0 or done == settings.steps or stopping
+            if (logging_now or saving) and not settings.skip_nonfinite and update.broken:
                 raise InputError(
-                    f"the loss is not finite at or before step {done}; start anew in another run folder with an "
-                    f"optimizer.lr lower than {settings.learning_rate(0)} (the last checkpoint is from before that)"
+                    f"the loss or its gradient is not finite at or before step {done}; start anew in another run "
+                    f"folder with an optimizer.lr lower than {settings.learning_rate(0)}, or with on_nonfinite=skip "
+                    f"(the last checkpoint is from before that)"
                 )
-            if logging:
-                means = {name: float(accelerator.reduce(value, "mean")) for name, value in figures.items()}
-                progress.update(bar, status=" ".join(f"{k} {v:.3f}" for k, v in means.items() if k in losses))
+            if logging_now:
+                progress.update(bar, status=" ".join(f"{name} {row[name]:.3f}" for name in losses if name != "loss"))
+                if settings.skip_nonfinite:
+                    row["skipped"] = float(update.broken)
+                row |= {"lr": settings.learning_rate(step), "waiting": clock.read()}
                 if log is not None:
-                    log.write(done, means | {"lr": settings.learning_rate(step)})
+                    log.write(done, row)
             if saving:
-                save(done)
+                if accelerator.is_main_process:
+                    state = {"step": done, "model": plain.state_dict(), "optimizer": optimizer.state_dict()}
+                    save_checkpoint(run, state, settings.keep_checkpoints)
                 saved = done
-            if stop.requested:
+            if stopping:
                 break
     if log is not None:
         log.close()
+        _summarize(saved - start, clock, int(update.broken))
     return saved == settings.steps
+
+
+def _backward(
+    accelerator: Accelerator,
+    model: nn.Module,
+    task: Task,
+    batches: Iterator[Any],
+    clock: DataClock,
+    accumulate: int,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The gradients of a step; its losses, among them their sum as ``loss``, and its other figures."""
+    means: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    for part in range(accumulate):
+        with clock:
+            batch = next(batches).to(accelerator.device)
+        with accelerator.autocast():
+            losses, found = task(model, batch)
+        loss = torch.stack(list(losses.values())).sum()
+        with accelerator.no_sync(model) if part < accumulate - 1 else nullcontext():
+            accelerator.backward(loss / accumulate)
+        for mean, values in zip(means, ({"loss": loss} | losses, found), strict=True):
+            for name, value in values.items():
+                mean[name] = mean.get(name, 0) + value.detach() / accumulate
+    return means
+
+
+class _Update:
+    """The optimiser's step. One whose loss or gradient is not finite is counted and, if ``skip``, without effect.
+
+    Which it is stays on the device: the fused optimisers look there themselves, at ``found_inf``.
+    """
+
+    def __init__(self, accelerator: Accelerator, model: nn.Module, optimizer: Any, skip: bool) -> None:
+        self.accelerator, self.optimizer, self.skip = accelerator, optimizer, skip
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.buffers = list(model.buffers()) if skip else []  # running statistics, that a forward pass has changed
+        self.before: list[Tensor] = []
+        self.broken = torch.zeros((), device=accelerator.device)  # steps
+
+    def begin(self) -> None:
+        """Before the forward pass."""
+        self.before = [buffer.clone() for buffer in self.buffers]
+
+    def finish(self, loss: Tensor) -> Tensor:
+        """After the backward pass; returns the norm of the gradient."""
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        broken = ~(norm + loss).isfinite()
+        if self.accelerator.num_processes > 1:  # each has a loss of its own
+            broken = self.accelerator.reduce(broken.float(), "sum") > 0
+        first = not self.optimizer.state
+        if self.skip:
+            self.optimizer.optimizer.found_inf = broken.float()
+        self.optimizer.step()
+        for buffer, before in zip(self.buffers, self.before, strict=True):
+            buffer.copy_(torch.where(broken, before, buffer))
+        if self.skip and first and broken:
+            self.optimizer.state.clear()  # a momentum that was made, but never filled
+        self.optimizer.zero_grad(set_to_none=True)
+        self.broken += broken
+        return norm
+
+
+def _means(accelerator: Accelerator, figures: dict[str, Tensor], stop: bool) -> dict[str, float]:
+    """Figures over all processes, and under ``stop`` whether one of them is asked to, in one transfer."""
+    told = torch.stack(
+        [*(value.float() for value in figures.values()), torch.tensor(float(stop)).to(accelerator.device)]
+    )
+    return dict(zip([*figures, "stop"], accelerator.reduce(told, "mean").tolist(), strict=True))
+
+
+def _summarize(steps: int, clock: DataClock, broken: int) -> None:
+    clock.read()
+    if steps:
+        logger.info(
+            "%d steps, %.3g s each; the device waited for data %.1f %% of the time",
+            steps, clock.passed / steps, 100 * clock.waited / clock.passed,
+        )  # fmt: skip
+    if broken:
+        logger.warning("%d steps were skipped, as their loss or gradient was not finite", broken)
 
 
 def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, run: Path) -> int:
@@ -140,50 +223,6 @@ def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, run: Path) -> i
         raise InputError(
             f"{run / CHECKPOINT} does not fit this network ({detail[:200]}); use another run folder"
         ) from None
-
-
-class MetricsLog:
-    """Scalars of a run, as CSV and for TensorBoard. Rows that a killed run wrote after its checkpoint are dropped."""
-
-    def __init__(self, run: Path, start: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and needed by the main process alone
-
-        self.path = run / METRICS
-        self.rows = [row for row in read_metrics(run) if row["step"] <= start] if self.path.is_file() else []
-        self._rewrite()
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1)
-        self.begun = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
-
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        """Append a row; columns are fixed by the first one."""
-        row = {"step": step, **figures, "seconds": round(time.perf_counter() - self.begun, 2)}
-        self.rows.append(row)
-        if len(self.rows) == 1:
-            self._rewrite()
-        else:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, list(self.rows[0]), lineterminator="\n").writerow(row)
-        for name, value in figures.items():
-            self.board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush what TensorBoard holds back."""
-        self.board.close()
-
-    def _rewrite(self) -> None:
-        text = io.StringIO()
-        if self.rows:
-            writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        write_whole(self.path, text.getvalue())
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The rows of a run's ``metrics.csv``: numbers by column name, ``step`` an int. A row cut short is left out."""
-    with (run / METRICS).open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if all(row.values())]
-    return [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
 
 
 class StopSignals:

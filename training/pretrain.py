@@ -1,36 +1,26 @@
 """Pre-training: from a configuration to a run folder with trained weights."""
 
-import json
 import logging
-import platform
-import shlex
-import sys
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import timm
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from pri3d_zoo.convert import compare_keys, describe_state_dict
-from pri3d_zoo.hub import find_weights
-
-from .checkpoint import CHECKPOINT, load_checkpoint
-from .config import Config, Method, Precision, flat_keys, read_config, save_config
-from .data.dataset import PairDataset, PairMixture, StepSampler, pair_loader
+from .config import ChunkBox, Config, Correspondence, Frames, Method, OnNonfinite, Precision
+from .data.dataset import PairBatch, PairDataset, PairMixture, StepSampler, pair_loader
+from .data.memory import FrameMemory, read_frames
 from .data.store import SceneStore
 from .errors import InputError
-from .files import write_whole
-from .loop import LoopSettings, train
-from .networks.two_branch import TwoBranch
+from .geometry import frustum_box, pixel_box
+from .initialise import describe_init, initial_model
+from .loop import LoopSettings, Task, train
+from .moco import MoCoTask
+from .networks.batch_norm import batch_norm_momentum, set_batch_norm_momentum
+from .run_folder import open_run
 from .tasks import PretrainTask
-
-CONFIG = "config.yaml"
-ENVIRONMENT = "environment.json"
-# when a run goes on; stores may have moved
-FREE_TO_CHANGE = {"run", "data.store", "data.more_stores", "data.workers", "log_every", "checkpoint_every"}
 
 logger = logging.getLogger(__name__)
 
@@ -44,24 +34,25 @@ def pretrain(config: Config) -> bool:
     Raises:
         InputError: The store, the initialisation or the state of the run folder does not fit.
     """
-    run = Path(config.run)
     dataset = training_pairs(config)
-    if config.loss.voxel_radius is not None and config.loss.voxel_radius > dataset.voxel_size:
-        raise InputError(
-            f"loss.voxel_radius={config.loss.voxel_radius}: it may be at most the voxel size of {config.data.store}, "
-            f"{dataset.voxel_size}"
-        )
-    accelerator = Accelerator(mixed_precision="bf16" if _uses_bf16(config.precision) else "no")
+    _check_radius(config, dataset.voxel_size)
+    accelerator = start_accelerator(config.precision)
     if accelerator.is_main_process:
-        _open_run(config, run)
+        open_run(config, describe_init(config), accelerator.num_processes)
     accelerator.wait_for_everyone()
-    model = initial_model(config)
+    memory = _hold_frames(config, dataset, accelerator)
+    model: nn.Module = initial_model(config)
+    if config.batch_norm.sync:
+        if accelerator.device.type == "cpu":
+            raise InputError("batch_norm.sync=true: torch has it for GPUs alone; take batch_norm.sync=false on a CPU")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimizer = torch.optim.SGD(
-        model.parameters(),
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=config.optimizer.lr,
         momentum=config.optimizer.momentum,
         dampening=config.optimizer.dampening,
         weight_decay=config.optimizer.weight_decay,
+        fused=True,
     )
 
     def learning_rate(step: int) -> float:
@@ -90,9 +81,15 @@ def pretrain(config: Config) -> bool:
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         learning_rate=learning_rate,
+        keep_checkpoints=config.keep_checkpoints,
+        skip_nonfinite=config.on_nonfinite == OnNonfinite.skip,
+        before_step=_before_step(config),
     )
-    task = PretrainTask(config.loss, dataset.voxel_size)
-    return train(accelerator, model, optimizer, task, batches_from, run, settings)
+    # MoCo changes the colours of each of its crops by itself
+    alone = config.loss.method == Method.moco
+    task: Task = MoCoTask(config.loss.temperature) if alone else PretrainTask(config.loss, dataset.voxel_size)
+    task = prepared(task, augment=config.data.augment and not alone, memory=memory)
+    return train(accelerator, model, optimizer, task, batches_from, Path(config.run), settings)
 
 
 def training_pairs(config: Config) -> PairMixture:
@@ -109,8 +106,8 @@ def training_pairs(config: Config) -> PairMixture:
             PairDataset(
                 store,
                 (height, width),
-                chunks=config.loss.method != Method.view,
-                augment=config.data.augment,
+                chunks=config.loss.method in (Method.geo, Method.joint),
+                box=pixel_box if config.data.chunk_box == ChunkBox.pixels else frustum_box,
                 geometric=config.data.geometric,
                 # one that is nowhere goes to the first store, which refuses it by name
                 holdout=[
@@ -125,67 +122,79 @@ def training_pairs(config: Config) -> PairMixture:
     )
 
 
-def initial_model(config: Config) -> TwoBranch:
-    """The network of a run before its first step: the same for the same configuration.
+def prepared(task: Task, *, augment: bool, memory: FrameMemory | None) -> Task:
+    """A task whose batches are first made ready on their device: images gathered, colours changed."""
 
-    Raises:
-        InputError: ``init`` is none of scratch, imagenet or a weight folder.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = TwoBranch(config.model.encoder, None if config.loss.method == Method.view else config.model.unet3d)
-    if config.init == "imagenet":
-        try:
-            pretrained = timm.create_model(config.model.encoder, pretrained=True, num_classes=0)
-        except Exception as error:  # whatever the Hub client, the network or timm raise
-            raise InputError(
-                f"init=imagenet: timm could not get weights for {config.model.encoder} ({type(error).__name__}); "
-                f"give init=FOLDER with a weight folder, or init=scratch"
-            ) from error
-        _load_encoder(model, pretrained.state_dict(), config, "timm's weights")
-    elif config.init != "scratch":
-        if not Path(config.init).exists():
-            raise InputError(f"init={config.init}: it must be scratch, imagenet, or a weight folder that exists")
-        file = find_weights(config.model.encoder, path=config.init)
-        _load_encoder(model, load_file(file), config, file.name)
-    return model
+    def ready(model: nn.Module, batch: PairBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if memory is not None and not memory.shared:
+            batch = memory.fill(batch)
+        return task(model, batch.with_changed_colors() if augment else batch)
+
+    return ready
 
 
-def trained_model(run: Path) -> tuple[Config, TwoBranch]:
-    """The configuration of a run and its network as of the last checkpoint, in eval mode."""
-    config = read_config(run / CONFIG)
-    state = load_checkpoint(run)
-    model = TwoBranch(config.model.encoder, None if config.loss.method == Method.view else config.model.unet3d)
-    try:
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
-        raise InputError(f"{run / CHECKPOINT} does not fit {run / CONFIG}: {str(error).splitlines()[0]}") from None
-    return config, model.eval()
-
-
-def _load_encoder(model: TwoBranch, weights: dict[str, Tensor], config: Config, source: str) -> None:
-    encoder = model.backbone.encoder
-    with torch.device("meta"):
-        whole = timm.create_model(config.model.encoder, num_classes=0).state_dict()  # and what lies behind its stages
-    report = compare_keys(weights, whole)
-    if not report.fits:
+def _hold_frames(config: Config, dataset: PairMixture, accelerator: Accelerator) -> FrameMemory | None:
+    if config.data.frames == Frames.disk:
+        return None
+    sizes = {part.store.size for part in dataset.parts}
+    if config.data.geometric and len(sizes) > 1:
         raise InputError(
-            f"init={config.init}: {source} seems to hold {describe_state_dict(weights)}, "
-            f"not the encoder {config.model.encoder} ({report.summary()})"
+            f"data.frames=shared with data.geometric needs stores of one image size, not {sorted(sizes)}; "
+            f"prepare them alike, or take data.frames=disk"
         )
-    encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
+    memory = read_frames(
+        [part.store.scene(scene) for part in dataset.parts for scene in part.scenes],
+        sizes.pop() if config.data.geometric else (config.size[0], config.size[1]),
+        dataset.parts[0].box,
+        device=accelerator.device if config.data.frames == Frames.device else None,
+        name=str(Path(config.run).resolve()),
+        first=accelerator.is_local_main_process,
+        wait=accelerator.wait_for_everyone,
+    )
+    row = 0
+    for part in dataset.parts:
+        row = part.hold(memory, row)
+    logger.info("%d frames held in memory (%s)", row, config.data.frames)
+    return memory
 
 
-def run_environment(run: Path) -> dict[str, str]:
-    """The command that began or continued a run, the versions and the machine, by name."""
-    try:
-        environment: dict[str, str] = json.loads((run / ENVIRONMENT).read_text())
-        return {"command": "unknown"} | environment
-    except (OSError, ValueError, TypeError):
-        raise InputError(f"{run / ENVIRONMENT} is missing or broken; the run's own command writes it again") from None
+def _before_step(config: Config) -> Callable[[nn.Module, int], None]:
+    settings = config.batch_norm
+    compiled = False
+
+    def before_step(model: Any, step: int) -> None:
+        nonlocal compiled
+        settled = True
+        if settings.momentum is not None:
+            momentum = batch_norm_momentum(step, settings.momentum, settings.halve_every, settings.least)
+            set_batch_norm_momentum(model, momentum)
+            settled = momentum <= settings.least
+        # not before the momentum stays as it is: it would be compiled anew for each value
+        if config.compile and settled and not compiled:
+            model.backbone.compile()
+            compiled = True
+
+    return before_step
 
 
-def _uses_bf16(precision: Precision) -> bool:
+def _check_radius(config: Config, voxel_size: float) -> None:
+    radius = config.loss.voxel_radius
+    if config.loss.correspondence == Correspondence.distance and radius is not None and radius > voxel_size:
+        raise InputError(
+            f"loss.voxel_radius={radius}: it may be at most the voxel size of {config.data.store}, {voxel_size}"
+        )
+
+
+def start_accelerator(precision: Precision) -> Accelerator:
+    """The devices and processes of a run, as torchrun or ``accelerate launch`` has started them; or just this one."""
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # unless told, accelerate starts no process group on CPUs
+        mixed_precision="bf16" if uses_bf16(precision) else "no",
+    )
+
+
+def uses_bf16(precision: Precision) -> bool:
+    """Whether the networks compute in bf16 on this machine."""
     if precision != Precision.auto:
         return precision == Precision.bf16
     if torch.cuda.is_available():
@@ -193,26 +202,3 @@ def _uses_bf16(precision: Precision) -> bool:
     # get_capabilities is younger than the oldest torch that is supported
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _open_run(config: Config, run: Path) -> None:
-    """Write what the run is into its folder, or, where it goes on, make sure that it is the same run."""
-    if (run / CONFIG).is_file() and (run / CHECKPOINT).is_file():
-        before, now = flat_keys(read_config(run / CONFIG)), flat_keys(config)
-        for key in now.keys() - FREE_TO_CHANGE:
-            if before[key] != now[key]:
-                raise InputError(
-                    f"{run} was begun with {key}={before[key]}, not {now[key]}; "
-                    f"use run=ANOTHER_FOLDER, or the same value"
-                )
-    save_config(config, run / CONFIG)
-    packages = ("pri3d-zoo", "torch", "torchvision", "timm", "accelerate", "numpy")
-    environment = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
-    environment |= {name: version(name) for name in packages} | {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
-    }
-    write_whole(run / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")

@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -21,11 +22,12 @@ from .data.store import SceneStore
 from .errors import InputError
 from .evaluate.probe import RADIUS, THRESHOLDS, Recall, best_matches, choose_pairs, matching_errors, matching_recall
 from .files import write_whole
-from .loop import METRICS, read_metrics
+from .initialise import initial_model
 from .matches import view_matches
+from .metrics import METRICS, read_metrics
 from .networks.sparse import SparseTensor
 from .networks.two_branch import TwoBranch
-from .pretrain import initial_model, run_environment, trained_model
+from .run_folder import run_environment, trained_model
 
 REPORT = "report.html"
 DRAWN = 40  # matches in the picture of a pair
@@ -46,7 +48,7 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
     """
     matplotlib.use("agg")
     config, trained = trained_model(run)
-    initial = initial_model(config).eval()
+    initial = cast(TwoBranch, initial_model(config).eval())  # as the trained one is
     if not (run / METRICS).is_file():
         raise InputError(f"{run} has no {METRICS}: give the folder of a pre-training run")
     scene_store = SceneStore(store or Path(config.data.store))

@@ -1,7 +1,9 @@
 """The loop with a task of its own, to show that it knows nothing of pre-training."""
 
 import os
+import re
 import signal
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +13,8 @@ from torch import nn
 
 from pri3d_zoo.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.loop import METRICS, LoopSettings, read_metrics, train
+from pri3d_zoo.training.loop import LoopSettings, train
+from pri3d_zoo.training.metrics import METRICS, read_metrics
 
 STEPS, ACCUMULATE = 7, 2
 
@@ -35,11 +38,20 @@ def noisy_regression(model, batch):
     return {"squared": error.square().mean(), "size": 0.01 * model.weight.square().sum()}, {"rows": torch.tensor(4.0)}
 
 
-def start(run, task=noisy_regression, batches=batches_from, accumulate=ACCUMULATE, checkpoint_every=3, lr=0.05):
+def start(
+    run,
+    task=noisy_regression,
+    batches=batches_from,
+    accumulate=ACCUMULATE,
+    checkpoint_every=3,
+    lr=0.05,
+    model=None,
+    **more,
+):
     torch.manual_seed(5)
-    model = nn.Linear(3, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    settings = LoopSettings(STEPS, accumulate, 0, 1, checkpoint_every, lambda step: lr * (1 - step / STEPS))
+    model = nn.Linear(3, 1) if model is None else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, fused=True)
+    settings = LoopSettings(STEPS, accumulate, 0, 1, checkpoint_every, lambda step: lr * (1 - step / STEPS), **more)
     finished = train(Accelerator(cpu=True), model, optimizer, task, batches, run, settings)
     return finished, model
 
@@ -69,7 +81,8 @@ def test_killed_and_continued_is_the_same_bit_for_bit(tmp_path, last):
     assert torch.equal(a["model"]["weight"], b["model"]["weight"])
     assert torch.equal(a["optimizer"]["state"][0]["momentum_buffer"], b["optimizer"]["state"][0]["momentum_buffer"])
     assert a["step"] == b["step"] == STEPS
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(tmp_path / f)] for f in "ab"]
+    timings = ("seconds", "waiting")
+    rows = [[{k: v for k, v in row.items() if k not in timings} for row in read_metrics(tmp_path / f)] for f in "ab"]
     assert rows[0] == rows[1]
     assert [row["step"] for row in rows[0]] == list(range(1, STEPS + 1))
 
@@ -128,6 +141,106 @@ def test_loss_that_is_not_finite(tmp_path):
     with pytest.raises(InputError, match=r"not finite at or before step 1; .*lower than 0\.05"):
         start(tmp_path, broken)
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.linear = nn.BatchNorm1d(3), nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.linear(self.norm(x))
+
+
+@pytest.mark.parametrize("broken", [(0,), (3,), (0, 1, 4)])
+@pytest.mark.parametrize("where", ["loss", "gradient", "statistics"])
+def test_a_step_that_is_not_finite_is_skipped_as_if_it_had_not_been(tmp_path, broken, where):
+    def batches(spoiled):
+        def from_step(first):
+            steps = [n for n in range(STEPS) if spoiled or n not in broken]
+            for number in steps[first:]:
+                batch = next(iter(batches_from(number, 1)))
+                yield Batch(batch.x * float("inf") if number in broken and where == "statistics" else batch.x)
+
+        return from_step
+
+    def task(model, batch):
+        task.calls += 1
+        loss = (model(batch.x) - 1).square().mean()
+        if spoiled and task.calls - 1 in broken:
+            # sqrt has an infinite slope at 0, where it is finite itself
+            loss = loss * float("nan") if where == "loss" else loss + (loss - loss.detach()).sqrt()
+        return {"squared": loss}, {}
+
+    states = []
+    for spoiled in (True, False):
+        task.calls = 0
+        run = tmp_path / str(spoiled)
+        run.mkdir()
+        torch.manual_seed(1)
+        model = Normed()
+        settings = {"accumulate": 1, "lr": 0.05, "skip_nonfinite": True, "model": model}
+        if spoiled:
+            start(run, task, batches(True), **settings)
+        else:  # only the steps that count, with the learning rates that they had
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+            for number in [n for n in range(STEPS) if n not in broken]:
+                optimizer.param_groups[0]["lr"] = 0.05 * (1 - number / STEPS)
+                task(model, next(iter(batches_from(number, 1))))[0]["squared"].backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], msg=name)
+    rows = read_metrics(tmp_path / "True")
+    assert rows[-1]["skipped"] == len(broken)
+    assert rows[broken[-1]]["skipped"] == len(broken)
+
+
+def test_every_step_calls_before_step(tmp_path):
+    seen = []
+    start(tmp_path, before_step=lambda model, step: seen.append((type(model), step)))
+    assert seen == [(nn.Linear, step) for step in range(STEPS)]
+
+
+def test_the_last_checkpoints_are_kept(tmp_path):
+    start(tmp_path, checkpoint_every=2, keep_checkpoints=3)
+    steps = {path.name: torch.load(path)["step"] for path in tmp_path.glob("*.pt")}
+    assert steps == {"checkpoint.pt": 7, "checkpoint.1.pt": 6, "checkpoint.2.pt": 4}
+    save_checkpoint(tmp_path, {"step": 8}, keep=2)
+    assert sorted(path.name for path in tmp_path.glob("*.pt*")) == ["checkpoint.1.pt", "checkpoint.pt"]
+
+
+@pytest.mark.parametrize("harm", ["missing", "broken"])
+def test_a_run_goes_on_from_the_checkpoint_before(tmp_path, harm, caplog):
+    (tmp_path / "a").mkdir()
+    _, straight = start(tmp_path / "a")
+    run = tmp_path / "b"
+    run.mkdir()
+    start(run, checkpoint_every=2, keep_checkpoints=2)
+    if harm == "missing":  # killed between two renames
+        (run / CHECKPOINT).unlink()
+    else:
+        (run / CHECKPOINT).write_bytes((run / CHECKPOINT).read_bytes()[:500])
+    assert load_checkpoint(run)["step"] == 6
+    assert ("checkpoint.1.pt is taken instead" in caplog.text) == (harm == "broken")
+    finished, continued = start(run, checkpoint_every=2, keep_checkpoints=2)
+    assert finished
+    assert torch.equal(straight.weight, continued.weight)
+    assert [row["step"] for row in read_metrics(run)] == list(range(1, STEPS + 1))
+
+
+def test_waiting_for_data_is_measured(tmp_path, caplog):
+    def slow(first):
+        for batch in batches_from(first):
+            time.sleep(0.02)
+            yield batch
+
+    caplog.set_level("INFO", logger="pri3d_zoo")
+    start(tmp_path, batches=slow)
+    rows = read_metrics(tmp_path)
+    assert all(0.5 < row["waiting"] < 1 for row in rows[1:])
+    assert re.search(r"7 steps, 0\.0\d+ s each; the device waited for data \d\d\.\d % of the time", caplog.text)
 
 
 def test_checkpoint_of_another_network(tmp_path):

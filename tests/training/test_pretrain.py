@@ -5,20 +5,28 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from pri3d_zoo.training import pretrain as pretrain_module
 from pri3d_zoo.training.checkpoint import CHECKPOINT, load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.dataset import PairDataset, collate
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.loop import read_metrics
+from pri3d_zoo.training.initialise import initial_model
+from pri3d_zoo.training.loop import LoopSettings, train
 from pri3d_zoo.training.losses import point_info_nce
+from pri3d_zoo.training.metrics import read_metrics
 from pri3d_zoo.training.networks.two_branch import MatchedFeatures
-from pri3d_zoo.training.pretrain import initial_model, pretrain, trained_model
+from pri3d_zoo.training.pretrain import prepared, pretrain
+from pri3d_zoo.training.run_folder import trained_model
 from pri3d_zoo.training.tasks import PretrainTask
 
 
@@ -160,3 +168,60 @@ def test_authors_state_dict_names(tiny_run):
         "w3d.weight",
     } <= keys
     assert {key.split(".")[0] for key in keys} == {"backbone", "backbone3d", "w2d", "w3d"}
+
+
+PACKAGE = Path(pretrain_module.__file__).parent
+WAITS = {  # operations whose result the host needs, or whose shape depends on values
+    "aten._local_scalar_dense",
+    "aten.nonzero",
+    "aten.masked_select",
+    "aten.unique_consecutive",
+    "aten._unique2",
+    "aten.equal",
+    "aten.is_nonzero",
+    "aten.repeat_interleave.Tensor",
+}
+
+
+class Waits(TorchDispatchMode):
+    """Notes where in this package the host would wait for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        names = {str(function), str(function.overloadpacket)}
+        by_mask = names & {"aten.index", "aten.index_put", "aten.index_put_"} and any(
+            isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in args[1]
+        )
+        if names & WAITS or by_mask:
+            frames = [
+                f for f in traceback.extract_stack() if "/training/" in f.filename and "/tests/" not in f.filename
+            ]
+            self.places.append(f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else "torch")
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("method", ["view", "joint"])
+def test_within_a_step_the_host_does_not_wait_for_the_device(method, tiny_store, tiny_settings, tmp_path):
+    config = load_config("demo", ["run=unused", *tiny_settings, f"loss.method={method}"])
+    dataset = PairDataset(SceneStore(tiny_store), (48, 64), chunks=method == "joint")
+    batch = collate([dataset[0, 1], dataset[6, 2]])
+    task = prepared(PretrainTask(config.loss, 0.1), augment=True, memory=None)
+    model = initial_model(config)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    waits = Waits()
+
+    def before_step(model, step):
+        if step == 2:
+            waits.__enter__()
+        if step == 4:
+            waits.__exit__(None, None, None)
+
+    settings = LoopSettings(6, 1, 0, 6, 6, lambda step: 0.1, skip_nonfinite=True, before_step=before_step)
+    assert train(Accelerator(cpu=True), model, optimizer, task, lambda _: repeat(batch), tmp_path, settings)
+    # but for the voxels' maps, whose sizes are those of the surface
+    maps = {"maps.py", "tensor.py"}
+    assert [place for place in waits.places if place.partition(":")[0] not in maps] == []
+    assert bool(waits.places) == (method == "joint")
