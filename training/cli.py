@@ -204,6 +204,41 @@ def semseg(
 
 
 @app.command()
+def detect(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "detect_coco_mini",
+) -> None:
+    """Fine-tune Mask R-CNN on images in COCO's form and measure it, or go on with a run that was stopped."""
+    from .config import load_config
+    from .evaluate.detection import detect as run_detect
+    from .evaluate.detection_config import DetectionConfig
+
+    config = load_config(recipe, overrides or [], DetectionConfig)
+    found = run_detect(config)
+    if found is None:
+        console.print(f"stopped; the same command goes on from the checkpoint in {config.run}")
+        raise typer.Exit(130)
+    console.print(f"AP50 of boxes {found.box_ap50:.4f}, of masks {found.mask_ap50:.4f}; all figures in {config.run}")
+
+
+@app.command()
+def coco(
+    dataset: Annotated[str, typer.Argument(help="scannet, nyuv2 or store.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    split: Annotated[str, typer.Option(help="train, val, or both, separated by a comma.")] = "train,val",
+    min_pixels: Annotated[int, typer.Option(help="Objects with fewer are left out.", min=1)] = 1000,
+    workers: Workers = CORES,
+) -> None:
+    """Write the objects of labelled images in COCO's form, for `detect` and for detectron2."""
+    from .evaluate.coco_convert import convert_to_coco
+
+    for part in _listed(split):
+        written = convert_to_coco(dataset, root, out, part, min_pixels=min_pixels, workers=workers)
+        console.print(str(written), soft_wrap=True)
+
+
+@app.command()
 def bench(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "synthrooms_joint_resnet50",

@@ -169,6 +169,8 @@ def test_a_list_chooses_images_or_scenes(tmp_path):
     items = items_of(3, 2)
     (tmp_path / "list.txt").write_text("scene1  # both\n2/0\n")
     assert [item.id for item in listed(items, tmp_path / "list.txt")] == ["1/0", "1/1", "2/0"]
+    (tmp_path / "list.txt").write_text("0\n")  # as ScanNet's lists name scans, scene0000_00, of a scene0000
+    assert [item.id for item in listed(items, tmp_path / "list.txt")] == ["0/0", "0/1"]
     (tmp_path / "list.txt").write_text("scene9\n")
     with pytest.raises(InputError, match="names scene9, which is no image or scene"):
         listed(items, tmp_path / "list.txt")

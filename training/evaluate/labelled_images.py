@@ -145,15 +145,16 @@ def fraction(items: Sequence[AnyImage], share: float, seed: int) -> list[AnyImag
 
 
 def listed(items: Sequence[AnyImage], path: Path) -> list[AnyImage]:
-    """The items whose id, or whose scene, a text file names, one a line.
+    """The items whose id, scan or scene a text file names, one a line.
 
     Raises:
         InputError: The file cannot be read, or names what is not there.
     """
     names = set(read_scene_list(path))
-    if unknown := sorted(names - {item.id for item in items} - {item.scene for item in items}):
+    called = [{item.id, item.scene, item.id.rpartition("/")[0]} for item in items]  # the last is a scan of the scene
+    if unknown := sorted(names - set().union(*called)):
         raise InputError(f"{path} names {unknown[0]}, which is no image or scene of this split")
-    return [item for item in items if item.id in names or item.scene in names]
+    return [item for item, own in zip(items, called, strict=True) if own & names]
 
 
 def _files(id: str, scene: str, color: Path, labels: Path) -> Item:

@@ -14,6 +14,7 @@ from pri3d_zoo.resunet import build_resunet
 
 from ..errors import InputError, first_line
 from .backbones import Backbone
+from .initial import take_weights
 
 AUXILIARY_STAGE = -2  # of the encoder's stages: the last but one, as in PSPNet's paper (Zhao et al., CVPR 2017)
 AUXILIARY_CHANNELS = 256
@@ -102,9 +103,9 @@ class Segmenter(nn.Module):
             raise InputError(
                 "with_decoder=true needs resunet and the weights of a dense model with the authors' decoder"
             )
-        _take(self.encoder, network.encoder if dense else network)  # type: ignore[arg-type]
+        take_weights(self.encoder, network.encoder if dense else network)  # type: ignore[arg-type]
         if decoder:
-            _take(self.network.decoder, network.decoder)  # type: ignore[arg-type]
+            take_weights(self.network.decoder, network.decoder)  # type: ignore[arg-type]
         return "encoder and decoder" if decoder else "encoder"
 
 
@@ -118,20 +119,3 @@ def _smp_network(network: Network, encoder: str, classes: int) -> nn.Module:
         case _:
             built = smp.DeepLabV3Plus(**settings, encoder_output_stride=16)
     return built
-
-
-def _take(target: nn.Module, source: nn.Module) -> None:
-    """Copy the weights of a network into the same one, or into what timm makes of it that gives features."""
-    weights = source.state_dict()
-    # timm's features_only keeps the model whole under "model.", or its parts, where "stages.0" may become "stages_0"
-    prefix = "model." if hasattr(target, "model") else ""
-    names = {key.replace(".", "_", 1): key for key in weights} | {key: key for key in weights}
-    wanted = {key: names.get(key.removeprefix(prefix), key) for key in target.state_dict()}
-    shapes = {key: tensor.shape for key, tensor in target.state_dict().items()}
-    wrong = [name for key, name in wanted.items() if name not in weights or weights[name].shape != shapes[key]]
-    if wrong:
-        raise InputError(
-            f"the weights do not fit this network: {len(wrong)} of its {len(wanted)} tensors are missing or of another "
-            f"shape, such as {wrong[0]}; is it the same encoder?"
-        )
-    target.load_state_dict({key: weights[name] for key, name in wanted.items()})
