@@ -32,9 +32,9 @@ step "Probe: how often do features find the same point in another view of rooms 
 pri3d-train probe "$out/resunet18_pri3d_joint.demo" "$out/heldout" --protocol covisible --stages decoder --size 120 160 --out "$out/probe.json"
 
 step "Picture: features of a room never seen, from two sides, as colours; and where the middle of one is in the other"
-python -m zipfile -e "$out/heldout/room00001003.pri3d.zip" "$out/frames"
+python -m zipfile -e "$out/heldout/room00001001.pri3d.zip" "$out/frames"
 rm -f "$out/features.jpg"
-pri3d-zoo features resunet18_pri3d_joint "$out/frames/color/000004.jpg" "$out/frames/color/000031.jpg" \
+pri3d-zoo features resunet18_pri3d_joint "$out/frames/color/000005.jpg" "$out/frames/color/000014.jpg" \
     --weights "$out/resunet18_pri3d_joint.demo" --out "$out/features.jpg"
 
 step "Report"
