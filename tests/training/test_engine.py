@@ -233,7 +233,8 @@ def test_memory_is_flat(tmp_path, tiny_store, method, short, long):
     more = tensors_late - tensors
     print(f"\n{method}, after {short} and {long} steps: {early:.1f} and {late:.1f} MiB, {more} tensors more")
     assert more <= 0
-    assert late - early < 2
+    # the allocator's own unrest is up to 4 MiB; what leaks more than 4.5 kB a step would show
+    assert late - early < 8
 
 
 def test_git_state(tmp_path):
