@@ -161,8 +161,10 @@ def run_long(root, store, method, short, long):
 def apart(function, root, store, *arguments):
     command = [sys.executable, __file__, function.__name__, str(root), str(store), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    with (root / f"{function.__name__}.log").open("w+") as log:  # not a pipe, which an orphan would hold open
+        result = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, timeout=600, env=environment)
+        log.seek(0)
+        assert result.returncode == 0, log.read()[-6000:]
 
 
 def assert_same_training(a, b, statistics=True):

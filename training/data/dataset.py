@@ -4,9 +4,11 @@ The order of the data is a pure function of (seed, step), so a run that is stopp
 it would have seen; nothing about the order is ever saved.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -329,10 +331,13 @@ def pair_loader(
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_interrupts_to_the_main_process,
+        worker_init_fn=partial(_serve, os.getpid()),
     )
 
 
-def _leave_interrupts_to_the_main_process(_: int) -> None:
+def _serve(main: int, _: int) -> None:
     # Ctrl-C reaches every process of the group; the main one finishes its step and saves, and needs its batches for it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # torch's worker ends when its parent changes, and so never if that was killed before the worker first looked
+    if os.getppid() != main:
+        os._exit(1)
