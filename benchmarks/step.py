@@ -34,7 +34,7 @@ from pri3d_zoo.training.tasks import PretrainTask
 def networks_alone(model: nn.Module, batch: PairBatch) -> None:
     features = model.backbone(normalize(batch.color.flatten(0, 1)).contiguous(memory_format=torch.channels_last))
     features.backward(torch.ones_like(features))
-    features = model.backbone3d(SparseTensor(batch.voxels, batch.voxel_colors.float() / 255 - 0.5)).features
+    features = model.backbone3d(SparseTensor(batch.voxels, batch.voxel_colors.float() / 255)).features
     features.backward(torch.ones_like(features))
 
 

@@ -112,7 +112,7 @@ def bench(config: Config, *, device: torch.device, voxels: int, repeats: int, st
         features.backward(torch.ones_like(features))
 
     def voxel_network() -> None:
-        sparse = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255 - 0.5)
+        sparse = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255)
         with torch.autocast(device.type, torch.bfloat16, enabled=low and device.type == "cuda"):
             features = model.backbone3d(sparse).features
         features.backward(torch.ones_like(features))

@@ -39,6 +39,13 @@ class DecoderKind(StrEnum):
     light = "light"  # at most the encoder's cost, for those who keep the encoder
 
 
+class Backend3D(StrEnum):
+    """What computes the 3D network; the weights are the same."""
+
+    native = "native"  # plain PyTorch
+    minkowski = "minkowski"  # MinkowskiEngine 0.5.4, where it is installed
+
+
 class Correspondence(StrEnum):
     """When two pixels, or a pixel and a voxel, show the same place."""
 
@@ -100,6 +107,8 @@ class ModelConfig:
     encoder: str = "resnet50"  # a name of timm's
     decoder: DecoderKind = DecoderKind.authors
     unet3d: str = "minkunet34c"
+    backend3d: Backend3D = Backend3D.native
+    grad_checkpointing_3d: bool = False  # the 3D network in less memory: its backward pass computes each stage again
 
 
 @dataclass
@@ -311,6 +320,10 @@ def _check(config: Config) -> None:
     if config.data.weights and (len(config.data.weights) != stores or min(config.data.weights) <= 0):
         raise InputError(
             f"data.weights={config.data.weights}: it must be one number above 0 for each store, and there are {stores}"
+        )
+    if config.model.grad_checkpointing_3d and config.model.backend3d != Backend3D.native:
+        raise InputError(
+            f"model.grad_checkpointing_3d=true: model.backend3d={config.model.backend3d} has no such thing"
         )
     if not 0 <= config.data.min_overlap < 1:
         raise InputError(f"data.min_overlap={config.data.min_overlap}: it is a share, from 0 to below 1")

@@ -14,6 +14,7 @@ from pri3d_zoo.hub import find_weights
 from .config import Config, Method
 from .errors import InputError
 from .networks.moco import MoCo
+from .networks.sparse import SparseUNet
 from .networks.two_branch import TwoBranch
 
 
@@ -21,12 +22,17 @@ def build_network(config: Config) -> TwoBranch | MoCo:
     """The network that a configuration names, with random weights from torch's generator."""
     if config.loss.method == Method.moco:
         return MoCo(config.model.encoder, config.moco.queue, config.moco.momentum)
-    return TwoBranch(
+    model = TwoBranch(
         config.model.encoder,
         None if config.loss.method == Method.view else config.model.unet3d,
         decoder=config.model.decoder,
         depth_head=config.loss.depth_weight > 0,
+        backend3d=config.model.backend3d,
     )
+    if config.model.grad_checkpointing_3d and config.loss.method != Method.view:
+        assert isinstance(model.backbone3d, SparseUNet)
+        model.backbone3d.set_grad_checkpointing()
+    return model
 
 
 def initial_model(config: Config) -> TwoBranch | MoCo:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from .checkpoint import has_checkpoint, load_checkpoint
-from .config import Config, flat_keys, read_config, save_config
+from .config import Backend3D, Config, flat_keys, read_config, save_config
 from .errors import InputError, first_line
 from .files import write_whole
 from .initialise import build_network
@@ -79,6 +79,7 @@ def run_environment(run: Path) -> dict[str, str]:
 def trained_network(run: Path) -> tuple[Config, TwoBranch | MoCo]:
     """The configuration of a run and its network as of the last checkpoint, in eval mode."""
     config = read_config(run / CONFIG)
+    config.model.backend3d = Backend3D.native  # the same weights, and nothing to install
     state = load_checkpoint(run)
     model = build_network(config)
     try:

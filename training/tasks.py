@@ -40,7 +40,7 @@ class PretrainTask:
             color = normalize(batch.color.flatten(0, 1))
             voxels = None
             if geo is not None and len(batch.voxels):
-                voxels = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255 - 0.5)
+                voxels = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255)
         features: MatchedFeatures = model(
             color,
             None if view is None else (view[0], view[1]),

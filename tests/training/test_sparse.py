@@ -339,6 +339,35 @@ def test_bfloat16_and_autocast() -> None:
     assert loss.isfinite()
 
 
+def test_grad_checkpointing_changes_memory_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    plain = build_sparse_unet("minkunet14s", 3, 4).double()
+    again = build_sparse_unet("minkunet14s", 3, 4).double()
+    again.load_state_dict(plain.state_dict())
+    again.set_grad_checkpointing()
+    kept = []
+    for model in (plain, again):
+        octets = 0
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal octets
+            octets += tensor.nbytes
+            return tensor
+
+        x = random_tensor(count=2000)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = model(x).features
+        kept.append(octets)
+        out.square().sum().backward()
+    assert kept[1] < kept[0] / 3
+    for (name, one), other in zip(plain.named_parameters(), again.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad), name
+    for (name, one), other in zip(plain.named_buffers(), again.buffers(), strict=True):
+        assert torch.equal(one, other), name
+
+
 def test_small_modules() -> None:
     x = random_tensor()
     assert torch.equal(cat(x, x).features, torch.cat((x.features, x.features), 1))

@@ -1,5 +1,6 @@
 """The task's losses against a plain transcription of the formulas, one match and one pixel at a time."""
 
+import importlib.util
 import math
 
 import pytest
@@ -105,7 +106,7 @@ def test_losses_equal_a_plain_transcription(recipe, tiny_store, tiny_settings):
         color = (batch.color.flatten(0, 1) / 255 - MEAN[:, None, None]) / DEVIATION[:, None, None]
         torch.testing.assert_close(model.inputs[0], color)
         maps = network.backbone(model.inputs[0])
-        voxels = network.backbone3d(SparseTensor(batch.voxels, batch.voxel_colors / 255 - 0.5)).features
+        voxels = network.backbone3d(SparseTensor(batch.voxels, batch.voxel_colors / 255)).features
         heads = network.headnet(maps) if authors else None
     task = PretrainTask(config.loss, VOXEL_SIZE)
     *_, view_valid = task.view_matches(batch)
@@ -204,3 +205,29 @@ def test_matches_are_the_same_in_mixed_precision(recipe, tiny_store, tiny_settin
         asked.append(model.inputs)
     for one, other in zip((*asked[0][1], *asked[0][3:]), (*asked[1][1], *asked[1][3:]), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.slow
+def test_both_backends_of_the_3d_network_train_alike(tiny_store, tiny_settings):
+    if importlib.util.find_spec("MinkowskiEngine") is None:
+        pytest.skip("MinkowskiEngine is not installed")
+    batch = one_batch(tiny_store)
+    steps = []
+    for backend in ("native", "minkowski"):
+        config = settings_of("paper", tiny_settings, f"model.backend3d={backend}")
+        model = initial_model(config).train()
+        if steps:
+            model.load_state_dict(steps[0][0])
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        losses, _ = PretrainTask(config.loss, VOXEL_SIZE)(model, batch)
+        sum(losses.values()).backward()
+        steps.append((before, losses, {name: part.grad for name, part in model.named_parameters()}))
+    (_, ours, gradients), (_, theirs, others) = steps
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=0)
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        tolerance = 1e-3 * float(gradient.abs().max())
+        torch.testing.assert_close(
+            gradient, others[name], rtol=0, atol=tolerance, msg=lambda text, n=name: f"{n}: {text}"
+        )

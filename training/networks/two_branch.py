@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from pri3d_zoo.resunet import build_resunet
 
 from ..matches import sample_features
-from .sparse import SparseTensor, build_sparse_unet
+from .sparse import SparseTensor, build_minkowski_unet, build_sparse_unet
 
 VOXEL_FEATURES = 96  # out of the 3D network, as the authors
 PROJECTED_FEATURES = 64  # of pixels and voxels where they are contrasted, as the authors
@@ -41,14 +41,27 @@ class TwoBranch(nn.Module):
         unet3d: A name of ``build_sparse_unet``, or None for a network without a 3D half (the view loss alone).
         decoder: ``authors`` or ``light``.
         depth_head: Whether to predict depth, by a 1x1 convolution of the dense features, as the authors.
+        backend3d: ``native``, or ``minkowski`` for a 3D network that MinkowskiEngine computes.
+
+    Raises:
+        InputError: No such 3D network, or no MinkowskiEngine.
     """
 
-    def __init__(self, encoder: str, unet3d: str | None, *, decoder: str = "authors", depth_head: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: str,
+        unet3d: str | None,
+        *,
+        decoder: str = "authors",
+        depth_head: bool = False,
+        backend3d: str = "native",
+    ) -> None:
         super().__init__()
         # channels last: a sixth faster on a CPU, more on tensor cores, and the names and values stay as they are
         self.backbone = build_resunet(encoder, decoder=decoder).to(memory_format=torch.channels_last)
         if unet3d is not None:
-            self.backbone3d = build_sparse_unet(unet3d, 3, VOXEL_FEATURES)
+            build = build_minkowski_unet if backend3d == "minkowski" else build_sparse_unet
+            self.backbone3d = build(unet3d, 3, VOXEL_FEATURES)
             self.w2d = nn.Linear(self.backbone.num_features, PROJECTED_FEATURES)
             self.w3d = nn.Linear(VOXEL_FEATURES, PROJECTED_FEATURES)
         self.headnet = nn.Conv2d(self.backbone.num_features, 1, 1) if depth_head else None

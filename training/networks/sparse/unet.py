@@ -5,9 +5,13 @@ features of the same stride from the way down beside it, and a stage.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError
 from .modules import SparseBatchNorm, SparseConv3d, SparseConvTranspose3d
@@ -70,6 +74,7 @@ class SparseUNet(nn.Module):
 
     def __init__(self, architecture: Architecture, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.grad_checkpointing = False
         planes, layers = architecture.planes, architecture.layers
         channels = architecture.stem
         self.conv0p1s1 = SparseConv3d(in_channels, channels, architecture.stem_kernel)
@@ -100,20 +105,55 @@ class SparseUNet(nn.Module):
                 fan = module.kernel.shape[0] if module.pointwise else module.kernel[:, 0].numel()
                 nn.init.normal_(module.kernel, std=math.sqrt(2 / fan))
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether the backward pass computes each stage's inside again rather than keep it: slower, in less memory."""
+        self.grad_checkpointing = enable
+
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Features (N, out_channels) of the voxels of ``x`` (N, in_channels), which has stride 1, in the same order."""
         inner, back = x.sorted()
         inner = relu(self.bn0(self.conv0p1s1(inner)))
         skips = [inner]
         for names in self.down:
-            conv, norm, blocks = map(self.get_submodule, names)
-            inner = blocks(relu(norm(conv(inner))))
+            inner = self._stage(names, inner)
             skips.append(inner)
         skips.pop()
         for names in self.up:
-            conv, norm, blocks = map(self.get_submodule, names)
-            inner = blocks(cat(relu(norm(conv(inner))), skips.pop()))
+            inner = self._stage(names, inner, skips.pop())
         return x.with_features(self.final(inner).features[back])
+
+    def _stage(self, names: tuple[str, str, str], x: SparseTensor, skip: SparseTensor | None = None) -> SparseTensor:
+        conv, norm, blocks = map(self.get_submodule, names)
+
+        def run() -> SparseTensor:
+            inner = relu(norm(conv(x)))
+            result: SparseTensor = blocks(inner if skip is None else cat(inner, skip))
+            return result
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), statistics_kept(norm, blocks)
+
+        if not (self.grad_checkpointing and self.training and torch.is_grad_enabled()):
+            return run()
+        result: SparseTensor = checkpoint(run, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+        return result
+
+
+@contextmanager
+def statistics_kept(*modules: nn.Module) -> Iterator[None]:
+    """While a forward pass is made again, batch norms do not follow the statistics a second time."""
+    norms = [
+        part for module in modules for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)
+    ]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = norm.num_batches_tracked.clone() if norm.num_batches_tracked is not None else None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 def stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
