@@ -24,7 +24,7 @@ CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 # when a run goes on; stores may have moved
 FREE_TO_CHANGE = {"run", "data.store", "data.more_stores", "data.validation", "data.annotations", "results",
-                  "data.workers", "data.frames", "on_nonfinite",
+                  "data.workers", "data.frames", "model.backend3d", "model.grad_checkpointing_3d", "on_nonfinite",
                   "log_every", "checkpoint_every", "keep_checkpoints"}  # fmt: skip
 PACKAGES = ("pri3d-zoo", "torch", "torchvision", "timm", "accelerate", "numpy")
 VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "NVIDIA_TF32_OVERRIDE")
