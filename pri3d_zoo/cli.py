@@ -14,7 +14,7 @@ from . import __version__
 from .convert import FORMATS, PARTS
 from .convert_files import convert_file
 from .factory import check_name, create_model, list_models
-from .features import ImageError, draw_features
+from .features import ImageError, draw_features, write_page
 from .hub import WAY_OUT, available
 from .weights import WEIGHT_FILE, WeightsError, find_row
 
@@ -55,11 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--allow-mismatch", action="store_true", help="write even what does not fit")
     convert.set_defaults(run=_convert)
 
-    features = commands.add_parser("features", help="a picture of images and of their features as colours")
+    features = commands.add_parser(
+        "features", help="a picture of images and of their features as colours, or a page to point at their matches"
+    )
     features.add_argument("name", metavar="NAME", help="model name, with or without a tag")
     features.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="image files")
-    features.add_argument("--out", metavar="FILE", type=Path, required=True, help="the picture, .png or .jpg")
+    features.add_argument("--out", metavar="FILE", type=Path, help="the picture, .png or .jpg")
+    features.add_argument("--html", metavar="FILE", type=Path, help="the page, .html; for two images")
     features.add_argument("--weights", metavar="FOLDER", help="a weight folder or file, instead of what is published")
+    features.add_argument(
+        "--beside",
+        metavar="WEIGHTS",
+        help="in the page: what to compare with, a weight folder or file for NAME, or another name (random weights)",
+    )
     features.add_argument(
         "--pixel", metavar=("U", "V"), type=int, nargs=2, help="of two images: find this pixel of the first (centre)"
     )
@@ -98,8 +106,39 @@ def _convert(options: argparse.Namespace) -> list[str]:
 
 
 def _features(options: argparse.Namespace) -> list[str]:
+    if options.out is None and options.html is None:
+        raise ImageError("there is nothing to write: give --out FILE for a picture, --html FILE for a page, or both")
+    if options.beside and options.html is None:
+        raise ImageError("--beside is for the page; give --html FILE as well")
     model = create_model(options.name, checkpoint_path=options.weights)
-    return [str(draw_features(model, options.images, options.out, pixel=options.pixel and tuple(options.pixel)))]
+    pixel = options.pixel and tuple(options.pixel)
+    lines = []
+    if options.out is not None:
+        lines.append(str(draw_features(model, options.images, options.out, pixel=pixel)))
+    if options.html is not None:
+        title, (other_title, other) = _title(options.name, options.weights), _beside(options.name, options.beside)
+        if other_title == title:  # folders of one name in two places
+            other_title = f"{title} ({options.beside})"
+        models = {title: model, other_title: other}
+        lines.append(write_page(models, options.images, options.html, pixel=pixel))
+    return lines
+
+
+def _beside(name: str, other: str | None) -> tuple[str, Any]:
+    """What to call the model to compare with, and the model."""
+    if other is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return "random weights of the same network", create_model(name, pretrained=False)
+    if Path(other).exists():
+        return _title(name, other), create_model(name, checkpoint_path=other)
+    return other, create_model(other)
+
+
+def _title(name: str, weights: str | None) -> str:
+    """What to call the model of a name with these weights; a weight folder is often called by the model's name."""
+    called = Path(weights).name if weights else name
+    return called if called.startswith(name) else f"{name}, {called}"
 
 
 def _info(options: argparse.Namespace) -> list[str]:

@@ -1,6 +1,6 @@
-"""What a model sees, as a picture: its features as colours, and where a pixel of one image is found in another."""
+"""What a model sees: its features as colours, and where a pixel of one image is found in another; picture and page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
+from . import page
 from .resunet import ResUNet
 
 ENCODER_STRIDE = 8
 """Encoders are shown by their last stage that is at least so fine. Of a ResNet-18 trained on a kitchen, the best match
 lies within 20 pixels of the true one for 23, 51, 58, 46 and 24 % of pixels, with the stages at strides 2 to 32."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+PAGES = (".html", ".htm")
 
 _MULTIPLE = ENCODER_STRIDE  # of the sizes that images are brought to, so that every cell of a map covers as many pixels
-_SHOWN = 320  # pixels of the shorter side of an image in a picture
+_SHOWN = 320  # pixels of the shorter side of an image in a picture,
+_SHOWN_IN_PAGE = 480  # and in a page, where it is shown larger
 _GAP = 4  # pixels between the parts of a picture
 
 
@@ -150,16 +153,14 @@ def draw_features(
             be written.
         ValueError: the model has no feature maps.
     """
-    _check_out(out, images)
+    _check_out(out, images, FORMATS)
     if not images or (pixel is not None and len(images) != 2):
         wanted = f"pixel {pixel} is matched between two images" if pixel else "there must be an image to draw"
         raise ImageError(f"{wanted}, and {len(images)} are given")
     config = resolve_model_data_config(model)
-    views = [_open(path, size or min(config["input_size"][1:]), config) for path in images]
+    views = [_open(path, size or min(config["input_size"][1:]), config, _SHOWN) for path in images]
     pixel = _check_pixel(pixel, images[0], views[0].size) if len(images) == 2 else None
-    device = next(model.parameters()).device
-    model.eval()
-    maps = [feature_map(model, view.tensor[None].to(device))[0].float().cpu() for view in views]
+    maps = _maps(model, views)
     rows: list[list[Image.Image]] = []
     for view, color in zip(views, pca_colors(maps), strict=True):
         colored = to_pil_image(color.permute(2, 0, 1)).resize(view.shown.size, Image.Resampling.NEAREST)
@@ -173,8 +174,55 @@ def draw_features(
         query = _mark(first.shown, _place(pixel, first.size, first.shown.size))
         found = _mark(_overlay(second.shown, heat), _place(best, _grid(maps[1]), second.shown.size))
         rows.append([query, found])
-    _write(_compose(rows), out)
+    picture = _compose(rows)
+    _write(lambda file: picture.save(file, FORMATS[out.suffix.lower()], quality=95), out)
     return Picture(out, tuple((x.shape[0], x.shape[1], x.shape[2]) for x in maps), match)
+
+
+@torch.no_grad()
+def write_page(
+    models: Mapping[str, nn.Module],
+    images: Sequence[Path],
+    out: Path,
+    *,
+    pixel: tuple[int, int] | None = None,
+    size: int | None = None,
+) -> str:
+    """Write a page in which to point at a place of one image, and see where it is in the other; see `page.explorer`.
+
+    Args:
+        models: One or two, beside each other under their names; see `feature_map`. They are put in evaluation mode.
+        images: Two files that Pillow reads.
+        out: The page, `.html`; written whole or not at all.
+        pixel: (u, v) in the first image, where it begins; its centre if None.
+        size: As for `draw_features`, for each model.
+
+    Returns:
+        What was written, in a sentence.
+
+    Raises:
+        ImageError: there are not two images, one is missing or broken, the pixel is not in the first, or the page
+            cannot be written.
+        ValueError: a model has no feature maps.
+    """
+    _check_out(out, images, PAGES)
+    if len(images) != 2:
+        raise ImageError(f"a page shows where a pixel of one image is in another; it takes 2 images, not {len(images)}")
+    columns = []
+    views: list[_View] = []
+    for name, model in models.items():
+        config = resolve_model_data_config(model)
+        views = [_open(path, size or min(config["input_size"][1:]), config, _SHOWN_IN_PAGE) for path in images]
+        first, second = _maps(model, views)
+        columns.append(page.Features(name, (first, second)))
+    pixel = _check_pixel(pixel, images[0], views[0].size)
+    first_view, second_view = (
+        page.View(path.name, view.shown, view.size) for path, view in zip(images, views, strict=True)
+    )
+    title = f"Where {images[0].name} is in {images[1].name}"
+    text = page.document(title, page.explorer((first_view, second_view), columns, pixel=pixel))
+    _write(lambda file: file.write_text(text, encoding="utf-8"), out)
+    return f"{out}: {' beside '.join(models)}, {len(text) / 1e6:.1f} MB; open it in a browser"
 
 
 class _View(NamedTuple):
@@ -185,9 +233,17 @@ class _View(NamedTuple):
     size: tuple[int, int]
 
 
-def _check_out(out: Path, images: Sequence[Path]) -> None:
-    if out.suffix.lower() not in FORMATS:
-        raise ImageError(f"{out} is no name for a picture: it has to end in {', '.join(FORMATS)}")
+def _maps(model: nn.Module, views: Sequence[_View]) -> list[Tensor]:
+    """(C, h, w) of each view, on the CPU."""
+    device = next(model.parameters()).device
+    model.eval()
+    return [feature_map(model, view.tensor[None].to(device))[0].float().cpu() for view in views]
+
+
+def _check_out(out: Path, images: Sequence[Path], suffixes: Collection[str]) -> None:
+    if out.suffix.lower() not in suffixes:
+        kind = "page" if suffixes is PAGES else "picture"
+        raise ImageError(f"{out} is no name for a {kind}: it has to end in {', '.join(suffixes)}")
     if any(out.resolve() == image.resolve() for image in images):
         raise ImageError(f"{out} is one of the images to look at and would be lost; choose another name")
 
@@ -200,7 +256,8 @@ def _check_pixel(pixel: tuple[int, int] | None, path: Path, size: tuple[int, int
     return u, v
 
 
-def _open(path: Path, size: int, config: dict[str, Any]) -> _View:
+def _open(path: Path, size: int, config: dict[str, Any], shown: int) -> _View:
+    """The image of a file: for the model brought to one size of its shorter side, to be seen to another."""
     if not path.is_file():
         raise ImageError(f"there is no image {path}")
     try:
@@ -211,7 +268,7 @@ def _open(path: Path, size: int, config: dict[str, Any]) -> _View:
         raise ImageError(f"{path} cannot be read as an image ({f'{error}'.partition(chr(10))[0]})") from error
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     tensor = (pil_to_tensor(_resize(image, size, _MULTIPLE)) / 255 - mean) / std
-    return _View(_resize(image, _SHOWN, 1), tensor, image.size)
+    return _View(_resize(image, shown, 1), tensor, image.size)
 
 
 def _resize(image: Image.Image, shorter: int, multiple: int) -> Image.Image:
@@ -260,12 +317,12 @@ def _compose(rows: list[list[Image.Image]]) -> Image.Image:
     return canvas
 
 
-def _write(picture: Image.Image, out: Path) -> None:
+def _write(save: Callable[[Path], object], out: Path) -> None:
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            picture.save(temporary, FORMATS[out.suffix.lower()], quality=95)
+            save(temporary)
             temporary.replace(out)
         finally:
             temporary.unlink(missing_ok=True)

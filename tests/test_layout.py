@@ -74,7 +74,8 @@ ZOO = {
     "resunet": {"decoder", "hub", "names"},
     "factory": {"hub", "names", "weights", "pri3d_resnet", "resunet"},
     "publish": {"download", "factory", "hub", "names", "weights"},
-    "features": {"resunet"},
+    "page": set(),
+    "features": {"page", "resunet"},
     "d2": {"checkpoint_files", "convert", "convert_files", "hub", "weights"},
 }
 OPTIONAL = {"MinkowskiEngine", "detectron2", "open3d", "scenezoo"}

@@ -1,4 +1,8 @@
-"""The report of a run: one HTML file that needs nothing else, with pictures that show whether it worked."""
+"""The report of a run: one HTML file that needs nothing else, with pictures that show whether it worked.
+
+What can be explored by pointing at it stands in the same file, so that a report can be sent as it is; the zoo's page
+keeps itself small enough for that.
+"""
 
 import base64
 import html
@@ -13,7 +17,10 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
+
+from pri3d_zoo import page
 
 from .config import Config, Method, flat_keys
 from .data.augment import normalize
@@ -52,7 +59,8 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
     if not (run / METRICS).is_file():
         raise InputError(f"{run} has no {METRICS}: give the folder of a pre-training run")
     scene_store = SceneStore(store or Path(config.data.store))
-    dataset = PairDataset(scene_store, (config.size[0], config.size[1]), chunks=True, only=scenes)
+    chunks = config.loss.method != Method.view  # else there is no 3D network, and the store may know no surface
+    dataset = PairDataset(scene_store, (config.size[0], config.size[1]), chunks=chunks, only=scenes)
     chosen = choose_pairs(dataset, pairs, seed=0)
     probed = collate([dataset[index] for index in chosen])
     shares = torch.stack([(error <= GOOD).float().mean() for error in matching_errors(trained.backbone, probed)])
@@ -72,20 +80,23 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
             "colour in both.",
             _feature_figure(shown, initial, trained),
         ),
-        (
-            "A chunk in 3D",
-            "The voxels of the surface inside the frustum box of the left view, with their own colours"
-            + ("" if config.loss.method == Method.view else " and coloured by the features of the 3D network")
-            + ".",
-            _chunk_figure(shown, trained if config.loss.method != Method.view else None),
-        ),
     ]
+    if chunks:
+        figures.append(
+            (
+                "A chunk in 3D",
+                "The voxels of the surface inside the frustum box of the left view, with their own colours and "
+                "coloured by the features of the 3D network.",
+                _chunk_figure(shown, trained),
+            )
+        )
     recalls = {
         "before training": matching_recall(initial.backbone, probed),
         f"after {config.steps} steps": matching_recall(trained.backbone, probed),
     }
     where = f"{scene_store.root.name} ({', '.join(scenes) or 'all scenes'})"
-    write_whole(run / REPORT, _page(run_environment(run), config, figures, recalls, where))
+    explorer = _explorer(shown, initial, trained, with_voxels=chunks)
+    write_whole(run / REPORT, _page(run_environment(run), config, figures, recalls, where, explorer))
     return run / REPORT
 
 
@@ -143,14 +154,9 @@ def _feature_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch) ->
 
 
 @torch.no_grad()
-def _chunk_figure(batch: PairBatch, model: TwoBranch | None) -> Figure:
-    keep = batch.voxels[:, 0] == 0
-    voxels, colors = batch.voxels[keep], batch.voxel_colors[keep].float() / 255
-    panels = {"colours": colors}
-    if model is not None:
-        panels["features of the 3D network"] = principal_colors(
-            model.backbone3d(SparseTensor(voxels, colors - 0.5)).features
-        )
+def _chunk_figure(batch: PairBatch, model: TwoBranch) -> Figure:
+    voxels, colors = _chunk(batch)
+    panels = {"colours": colors, "features of the 3D network": _voxel_colors(model, voxels, colors)}
     figure = plt.figure(figsize=(4.2 * len(panels), 4))
     x, y, z = voxels[:, 1:].float().numpy().T
     for number, (name, color) in enumerate(panels.items(), start=1):
@@ -160,6 +166,51 @@ def _chunk_figure(batch: PairBatch, model: TwoBranch | None) -> Figure:
         axes.set_title(f"{len(voxels)} voxels: {name}", fontsize=10)
         axes.set_axis_off()
     return figure
+
+
+@torch.no_grad()
+def _explorer(batch: PairBatch, initial: TwoBranch, trained: TwoBranch, *, with_voxels: bool) -> str:
+    """The pair and the left view's chunk to point at and to turn, with the weights before and after the training."""
+    height, width = batch.color.shape[-2:]
+    pictures = [Image.fromarray(view.permute(1, 2, 0).numpy()) for view in batch.color[0]]
+    left, right = (
+        page.View(f"{name} view", picture, (width, height))
+        for name, picture in zip(("left", "right"), pictures, strict=True)
+    )
+    voxels, colors = _chunk(batch)
+    chunk = None
+    if with_voxels:
+        positions = voxels[:, 1:].float() @ _upright(batch.camera_to_world[0, 0]).T
+        chunk = page.Voxels(positions, 1.0, (255 * colors).round().byte())
+    weights = []
+    for name, model in {"before training": initial, "after training": trained}.items():
+        first, second = _dense_features(model, batch)
+        by_feature = (255 * _voxel_colors(model, voxels, colors)).round().byte() if with_voxels else None
+        weights.append(page.Features(name, (first, second), by_feature))
+    return page.explorer((left, right), weights, chunk)
+
+
+def _chunk(batch: PairBatch) -> tuple[Tensor, Tensor]:
+    """Of the left view, voxels (N, 4) and their colours (N, 3) from 0 to 1."""
+    keep = batch.voxels[:, 0] == 0
+    return batch.voxels[keep], batch.voxel_colors[keep].float() / 255
+
+
+def _voxel_colors(model: TwoBranch, voxels: Tensor, colors: Tensor) -> Tensor:
+    return principal_colors(model.backbone3d(SparseTensor(voxels, colors - 0.5)).features)
+
+
+def _upright(camera_to_world: Tensor) -> Tensor:
+    """Rotation (3, 3) from the world to what looks where a camera (4, 4) does, but level: x right, y down, z ahead.
+
+    Down is the axis of the world that comes nearest to the camera's own: datasets differ in which one that is.
+    """
+    camera_down, camera_ahead = camera_to_world[:3, 1], camera_to_world[:3, 2]
+    axis = camera_down.abs().argmax()
+    down = torch.zeros(3)
+    down[axis] = camera_down[axis].sign()
+    right = nn.functional.normalize(torch.linalg.cross(down, camera_ahead), dim=0)
+    return torch.stack((right, down, torch.linalg.cross(right, down)))
 
 
 def principal_colors(features: Tensor) -> Tensor:
@@ -183,20 +234,13 @@ def _embed(figure: Figure) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-img { max-width: 100%; } h2 { margin-top: 2.5rem; }
-code, pre { background: #f4f4f4; } pre { padding: .8rem; overflow: auto; }
-table { border-collapse: collapse; } td, th { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }
-"""
-
-
 def _page(
     environment: dict[str, str],
     config: Config,
     figures: list[tuple[str, str, Figure]],
     recalls: dict[str, Recall],
     where: str,
+    explorer: str,
 ) -> str:
     command = environment.pop("command")
     title = f"{config.model.encoder}, {config.loss.method}, {config.steps} steps"
@@ -212,24 +256,21 @@ def _page(
     )
     settings = _table({key: str(value) for key, value in flat_keys(config).items()})
     head = "".join(f"<th>recall@{t} px</th>" for t in THRESHOLDS)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(title)}</h1>
-<p>Made by</p><pre>{html.escape(command)}</pre>
+    body = f"""<p>Made by</p><pre>{html.escape(command)}</pre>
 <h2>Probe</h2>
 <p>How often the nearest neighbour of a pixel's feature, among all of the other view, lies within so many pixels (of an
 image 320 wide) of its true match. Pairs of {html.escape(where)}.</p>
-<table><tr><th>weights</th>{head}<th>pairs</th><th>queries</th></tr>{probe_rows}</table>
+<div class="scroll"><table><tr><th>weights</th>{head}<th>pairs</th><th>queries</th></tr>{probe_rows}</table></div>
+{explorer}
 {sections}
 <h2>Configuration</h2>{settings}
 <h2>Environment</h2>{_table(environment)}
-</body></html>
 """
+    return page.document(title, body)
 
 
 def _table(rows: dict[str, str]) -> str:
     cells = "".join(
         f"<tr><td><code>{html.escape(key)}</code></td><td>{html.escape(value)}</td></tr>" for key, value in rows.items()
     )
-    return f"<table>{cells}</table>"
+    return f'<div class="scroll"><table>{cells}</table></div>'

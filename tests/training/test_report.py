@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
+from pri3d_zoo.training.config import load_config
+from pri3d_zoo.training.data.augment import normalize
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.report import principal_colors, report
+from pri3d_zoo.training.pretrain import pretrain
+from pri3d_zoo.training.report import _upright, principal_colors, report
+from pri3d_zoo.training.run_folder import trained_model
 
 
 class Page(HTMLParser):
@@ -30,7 +36,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text.append(data)
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
         if self.open and self.open[-1] == "h2":
             self.headings.append(data)
 
@@ -40,7 +47,7 @@ def test_one_file_with_everything(tiny_run, tiny_store):
     page = Page()
     page.feed(path.read_text())
     assert not page.open
-    assert page.headings[:5] == ["Probe", "Losses", "Matches", "Features as colours", "A chunk in 3D"]
+    assert page.headings[:5] == ["Probe", "Point at a match", "Losses", "Matches", "Features as colours"]
     assert len(page.sources) == 4
     for source in page.sources:
         assert source.startswith("data:image/png;base64,")
@@ -52,6 +59,56 @@ def test_one_file_with_everything(tiny_run, tiny_store):
     assert "after 6 steps" in text
     assert len(re.findall(r"\b[01]\.\d{3}\b", text)) >= 6
     assert path.stat().st_size < 4_000_000
+
+
+def explored(path):
+    """What the interactive part of a report shows."""
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', path.read_text())[1])
+
+
+def numbers(text, kind):
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_what_is_to_be_pointed_at(tiny_run):
+    """Whether it works in a browser is seen by the zoo's tests of the page."""
+    data = explored(report(tiny_run, pairs=2))
+    assert [(view["width"], view["height"]) for view in data["views"]] == [(64, 48)] * 2
+    assert [weights["name"] for weights in data["weights"]] == ["before training", "after training"]
+    count = len(numbers(data["voxels"]["positions"], np.int16)) // 3
+    assert count > 50
+    for colors in (data["voxels"], *data["weights"]):
+        assert numbers(colors["colors"], np.uint8).reshape(count, 3).std() > 20
+    # the codes are those of the trained network, of what it makes of the images that are shown
+    left = Image.open(io.BytesIO(base64.b64decode(data["views"][0]["image"].partition(",")[2])))
+    with torch.no_grad():
+        image = torch.from_numpy(np.array(left)).permute(2, 0, 1)[None]
+        expected = functional.normalize(trained_model(tiny_run)[1].backbone(normalize(image))[0].flatten(1), dim=0).T
+    weights = data["weights"][1]
+    codes = numbers(weights["maps"][0]["codes"], np.int8).reshape(24 * 32, -1)
+    restored = codes * np.float32(weights["scales"]) + np.float32(weights["offsets"])
+    found = functional.normalize(torch.from_numpy(restored), dim=1)
+    assert (found @ found.T - expected @ expected.T).abs().mean() < 0.05  # the images went through JPEG
+
+
+def test_without_a_3d_network_there_is_nothing_to_turn(tmp_path, tiny_settings):
+    assert pretrain(load_config("demo", [f"run={tmp_path / 'run'}", *tiny_settings, "loss.method=view", "steps=1"]))
+    path = report(tmp_path / "run", pairs=2)
+    assert "A chunk in 3D" not in path.read_text()
+    data = explored(path)
+    assert data["voxels"] is None
+    assert "colors" not in data["weights"][0]
+
+
+def test_an_upright_view_of_the_world():
+    """A camera that looks along the world's x axis, and 30 degrees down, in a world whose z axis points up."""
+    down, ahead = np.array([-0.5, 0, -np.sqrt(0.75)]), np.array([np.sqrt(0.75), 0, -0.5])
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack((np.cross(down, ahead), down, ahead), 1)
+    expected = torch.tensor([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
+    torch.testing.assert_close(_upright(torch.from_numpy(pose).float()), expected)
+    # and where the world has the camera's own axes
+    torch.testing.assert_close(_upright(torch.eye(4)), torch.eye(3))
 
 
 def test_other_scenes(tiny_run, tiny_store):

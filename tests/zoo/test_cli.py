@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 import torch
 from PIL import Image
@@ -79,7 +82,7 @@ def checkpoint(tmp_path):
     return tmp_path / "checkpoint.pth"
 
 
-def test_a_checkpoint_of_the_authors_becomes_a_picture(capsys, tmp_path, checkpoint):
+def test_a_checkpoint_of_the_authors_becomes_a_picture(capsys, monkeypatch, tmp_path, checkpoint):
     folder = tmp_path / "dense"
     assert main(["convert", str(checkpoint), str(folder), "--to", "timm", "--part", "dense"]) == 0
     assert "matched, 0 missing, 0 unexpected" in capsys.readouterr().out
@@ -90,6 +93,36 @@ def test_a_checkpoint_of_the_authors_becomes_a_picture(capsys, tmp_path, checkpo
     assert main([*arguments, "--out", str(tmp_path / "out.png"), "--pixel", "30", "40"]) == 0
     assert str(tmp_path / "out.png") in capsys.readouterr().out
     assert Image.open(tmp_path / "out.png").width > 160
+    # the same as a page: beside random weights if there is nothing else to compare with
+    page = tmp_path / "page.html"
+    arguments += ["--html", str(page)]
+    assert main([*arguments, "--out", str(tmp_path / "again.png"), "--pixel", "30", "40"]) == 0
+    picture, said = capsys.readouterr().out.splitlines()
+    assert picture.startswith(str(tmp_path / "again.png"))
+    assert said.startswith(f"{page}: resunet18_pri3d_joint, dense beside random weights of the same network, ")
+    first, second = weights_of(page)
+    assert first["maps"] != second["maps"]
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+    # beside the weights of a file, and of a name
+    file = folder / "model.safetensors"
+    assert main([*arguments, "--beside", str(file)]) == 0
+    assert "dense beside resunet18_pri3d_joint, model.safetensors" in capsys.readouterr().out
+    assert [x["maps"] for x in weights_of(page)] == [first["maps"]] * 2
+    folder.rename(tmp_path / "resunet18_pri3d_joint.converted")
+    monkeypatch.setenv("PRI3D_WEIGHTS", str(tmp_path))
+    named = ["features", "resunet18_pri3d_joint.converted", *map(str, images), "--html", str(page)]
+    assert main([*named, "--beside", "resunet18_pri3d_joint.other"]) == 1
+    assert "resunet18_pri3d_joint.other" in capsys.readouterr().err
+    assert main([*named, "--beside", "resunet18_pri3d_joint.converted"]) == 0
+    assert [x["name"] for x in weights_of(page)] == [named[1], f"{named[1]} ({named[1]})"]
+    capsys.readouterr()
+    assert main([*named, "--beside", "resunet18_pri3d_joint"]) == 0
+    assert "resunet18_pri3d_joint.converted beside resunet18_pri3d_joint, " in capsys.readouterr().out
+
+
+def weights_of(page):
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', text)[1])["weights"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +133,8 @@ def test_a_checkpoint_of_the_authors_becomes_a_picture(capsys, tmp_path, checkpo
         (["list", "vgg*"], "no model is called like 'vgg*'"),
         (["convert", "nowhere.pth", "there", "--to", "timm"], "nowhere.pth"),
         (["features", "resnet18_pri3d_joint", "a.jpg", "--out", "b.jpg"], "no weights for resnet18_pri3d_joint"),
+        (["features", "resnet18_pri3d_joint", "a.jpg"], "give --out FILE for a picture, --html FILE for a page"),
+        (["features", "resnet18_pri3d_joint", "a", "b", "--out", "c.png", "--beside", "d"], "--beside is for the page"),
     ],
 )
 def test_mistakes_are_one_sentence(capsys, arguments, message):

@@ -1,3 +1,6 @@
+import json
+import re
+
 import numpy as np
 import pytest
 import timm
@@ -6,7 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from pri3d_zoo.features import ImageError, draw_features, feature_map, match_heatmap, pca_colors
+from pri3d_zoo.features import ImageError, draw_features, feature_map, match_heatmap, pca_colors, write_page
 from pri3d_zoo.resunet import build_resunet
 
 
@@ -163,6 +166,43 @@ def test_a_real_dense_model_is_drawn(two_views, tmp_path):
     picture = draw_features(model, two_views, tmp_path / "out.png", size=64)
     assert picture.grids == ((32, 32, 44), (32, 32, 44))
     assert not model.training
+
+
+def test_the_page(two_views, tmp_path):
+    """What it shows is looked at in a browser, by the tests of the page."""
+    said = write_page({"one": Patches(), "two": Patches()}, two_views, tmp_path / "new" / "page.html", pixel=(100, 60))
+    assert said.startswith(f"{tmp_path / 'new' / 'page.html'}: one beside two, ")
+    text = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
+    assert "<title>Where first.png is in second.png</title>" in text
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', text)[1])
+    assert [(view["name"], view["width"], view["height"]) for view in data["views"]] == [
+        ("first.png", 160, 120),
+        ("second.png", 160, 120),
+    ]
+    assert [(x["name"], x["maps"][0]["rows"], x["maps"][1]["columns"]) for x in data["weights"]] == [
+        ("one", 60, 80),
+        ("two", 60, 80),
+    ]
+    assert (data["voxels"], data["start"]) == (None, {"side": 0, "u": 100, "v": 60})
+    assert str(tmp_path) not in text  # it may be given away
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("images", "out", "pixel", "message"),
+    [
+        (["first"], "page.html", None, r"it takes 2 images, not 1"),
+        (["first", "second"], "page.jpg", None, r"page\.jpg is no name for a page: it has to end in \.html, \.htm$"),
+        (["first", "second"], "page.html", (160, 3), r"pixel \(160, 3\) is outside .*first\.png, which is 160 wide"),
+        (["first", "missing"], "page.html", None, r"there is no image .*missing\.png"),
+        (["first", "second"], "first.png/page.html", None, r"first\.png/page\.html cannot be written"),
+    ],
+)
+def test_mistakes_about_a_page_are_one_sentence_and_leave_nothing(two_views, tmp_path, images, out, pixel, message):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ImageError, match=message):
+        write_page({"one": Patches()}, [tmp_path / f"{name}.png" for name in images], tmp_path / out, pixel=pixel)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
