@@ -14,6 +14,7 @@ TRAINING = {
     "geometry": set(),
     "losses": set(),
     "files": set(),
+    "norms": set(),
     "config": {"errors", "files"},
     "checkpoint": {"errors"},
     "matches": {"geometry", "seeds"},
@@ -24,7 +25,7 @@ TRAINING = {
     "metrics": {"files"},
     "loop": {"checkpoint", "errors", "metrics", "seeds"},
     "moco": {"data.augment", "data.dataset", "seeds"},
-    "run_folder": {"checkpoint", "config", "errors", "files", "initialise", "networks"},
+    "run_folder": {"checkpoint", "config", "errors", "files", "initialise", "networks", "norms"},
     "pretrain": {
         "config",
         "data.augment",

@@ -152,6 +152,9 @@ weight decay {config.optimizer.weight_decay} |
 | command | `{command}` |
 | made with | {", ".join(f"{key} {value}" for key, value in environment.items())} |
 {behind}
+Convolutions before a batch norm have the norms that they had before training, which changes nothing in what the network
+computes but lets fine-tuning move them.
+
 Not measured here: what these weights are worth on a task; `pri3d-train probe` says how well their features match.
 """
 

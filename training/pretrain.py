@@ -19,7 +19,7 @@ from .initialise import describe_init, initial_model
 from .loop import LoopSettings, Task, train
 from .moco import MoCoTask
 from .networks.batch_norm import batch_norm_momentum, set_batch_norm_momentum
-from .run_folder import open_run
+from .run_folder import open_run, write_norms
 from .tasks import PretrainTask
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ def pretrain(config: Config) -> bool:
         open_run(config, describe_init(config), accelerator.num_processes)
     accelerator.wait_for_everyone()
     memory = _hold_frames(config, dataset, accelerator)
-    model: nn.Module = initial_model(config)
+    initial = initial_model(config)
+    if accelerator.is_main_process:
+        write_norms(Path(config.run), initial.backbone)
+    model: nn.Module = initial
     if config.batch_norm.sync:
         if accelerator.device.type == "cpu":
             raise InputError("batch_norm.sync=true: torch has it for GPUs alone; take batch_norm.sync=false on a CPU")

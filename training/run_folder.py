@@ -6,11 +6,13 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .checkpoint import has_checkpoint, load_checkpoint
 from .config import Backend3D, Config, flat_keys, read_config, save_config
@@ -19,9 +21,11 @@ from .files import write_whole
 from .initialise import build_network
 from .networks.moco import MoCo
 from .networks.two_branch import TwoBranch
+from .norms import restore_norms, weight_norms
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
+NORMS = "norms.json"
 # when a run goes on; stores may have moved
 FREE_TO_CHANGE = {"run", "data.store", "data.more_stores", "data.validation", "data.annotations", "results",
                   "data.workers", "data.frames", "model.backend3d", "model.grad_checkpointing_3d", "on_nonfinite",
@@ -76,8 +80,16 @@ def run_environment(run: Path) -> dict[str, str]:
         raise InputError(f"{run / ENVIRONMENT} is missing or broken; the run's own command writes it again") from None
 
 
+def write_norms(run: Path, model: nn.Module) -> None:
+    """Keep the norms of a run's weights before its first step, for ``trained_network``."""
+    write_whole(run / NORMS, json.dumps(weight_norms(model), indent=2) + "\n")
+
+
 def trained_network(run: Path) -> tuple[Config, TwoBranch | MoCo]:
-    """The configuration of a run and its network as of the last checkpoint, in eval mode."""
+    """The configuration of a run and its network as of the last checkpoint, in eval mode.
+
+    Weights before a batch norm have their former norms again (see ``norms.py``).
+    """
     config = read_config(run / CONFIG)
     config.model.backend3d = Backend3D.native  # the same weights, and nothing to install
     state = load_checkpoint(run)
@@ -86,7 +98,15 @@ def trained_network(run: Path) -> tuple[Config, TwoBranch | MoCo]:
         model.load_state_dict(state["model"])
     except (RuntimeError, KeyError) as error:
         raise InputError(f"the checkpoint in {run} does not fit its {CONFIG}: {first_line(error)}") from None
-    return config, model.eval()
+    model.eval()
+    image = torch.zeros(1, 3, *config.size)
+    encoder: Any = model.backbone.encoder
+    forward = partial(model.backbone if isinstance(model, TwoBranch) else encoder.forward_features, image)
+    try:
+        restore_norms(model.backbone, json.loads((run / NORMS).read_text()), forward)
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{run / NORMS} is missing or broken; the run's own command writes it again") from None
+    return config, model
 
 
 def trained_model(run: Path) -> tuple[Config, TwoBranch]:

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 import pri3d_zoo
-from pri3d_zoo.training.checkpoint import load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.backbones import load_backbone
 from pri3d_zoo.training.export import export, loading_code
 from pri3d_zoo.training.initialise import initial_model
 from pri3d_zoo.training.pretrain import pretrain
+from pri3d_zoo.training.run_folder import trained_model, trained_network
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +29,7 @@ def folders(tiny_run, tmp_path_factory):
 
 
 def trained(tiny_run, prefix):
-    model = load_checkpoint(tiny_run)["model"]
+    model = trained_network(tiny_run)[1].state_dict()
     return {key.removeprefix(prefix): value for key, value in model.items() if key.startswith(prefix)}
 
 
@@ -64,8 +64,6 @@ def test_bare_timm_needs_no_pri3d_zoo(folders, tmp_path):
 
 def test_same_output_as_the_trained_network(tiny_run, folders):
     model = pri3d_zoo.create_model("resunet18_pri3d_joint", checkpoint_path=folders[1]).eval()
-    from pri3d_zoo.training.run_folder import trained_model
-
     # in float64, for one of the two is channels last and sums in another order
     x = torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
