@@ -2,16 +2,22 @@
 
     python benchmarks/sparse.py [--device cpu] [--threads 2] [--repeats 3]
 
-Voxels are the surfaces of furnished rooms at 2 cm, turned so that walls do not lie along the grid. Each number is the
-median over the repeats; the maps of voxel neighbours are made anew in each, as for a new batch in training.
+Voxels are the surfaces of furnished rooms at 2 cm, turned so that walls do not lie along the grid. Each time is the
+median over the repeats, in which the networks and the machine's matrix products take turns; the maps of voxel
+neighbours are made anew in each, as for a new batch in training. Memory is what forward and backward add, at its
+highest, to a fresh process that holds the network and its input.
 """
 
 import argparse
 import importlib.util
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,21 +51,17 @@ def room_voxels(count: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.pad(cells[nearest], (1, 0))
 
 
-def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median after one run to warm up."""
-    durations = []
+def seconds(runs: list[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:
+    """Median of each run, taken by turns, after one turn to warm up."""
+    durations: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats + 1):
-        begin = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        durations.append(time.perf_counter() - begin)
-    return statistics.median(durations[1:])
-
-
-def peak_gflops(device: torch.device) -> float:
-    left, right = torch.randn(4096, 2048, device=device), torch.randn(2048, 2048, device=device)
-    return 2 * 4096 * 2048 * 2048 / seconds(lambda: left @ right, device, 5) / 1e9
+        for run, own in zip(runs, durations, strict=True):
+            begin = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            own.append(time.perf_counter() - begin)
+    return [statistics.median(own[1:]) for own in durations]
 
 
 def forward_gflop(net: nn.Module, x: SparseTensor) -> float:
@@ -74,7 +76,7 @@ def forward_gflop(net: nn.Module, x: SparseTensor) -> float:
         else:
             stride = min(inputs[0].stride, output.stride)
             plan = manager.kernel_map(stride, module.kernel_size, module.stride, module.dilation).to_output
-            pairs = sum(len(block.sources) for block in plan.blocks)
+            pairs = sum(len(block.pairs) for block in plan.blocks)
         total += 2 * pairs * module.kernel.shape[-1] * module.kernel.shape[-2]
 
     hooks = [module.register_forward_hook(count) for module in net.modules() if hasattr(module, "pointwise")]
@@ -85,8 +87,8 @@ def forward_gflop(net: nn.Module, x: SparseTensor) -> float:
     return total / 1e9
 
 
-def measure(net: nn.Module, coordinates: Tensor, features: Tensor, repeats: int) -> tuple[float, float]:
-    """Seconds of a forward pass and of forward and backward, coordinates included."""
+def passes(net: nn.Module, coordinates: Tensor, features: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A forward pass, and forward and backward, coordinates included."""
 
     def forward() -> None:
         with torch.no_grad():
@@ -96,7 +98,26 @@ def measure(net: nn.Module, coordinates: Tensor, features: Tensor, repeats: int)
         net.zero_grad()
         net(SparseTensor(coordinates, features)).features.square().mean().backward()
 
-    return seconds(forward, features.device, repeats), seconds(both, features.device, repeats)
+    return forward, both
+
+
+def memory(
+    build: Callable[[str, int, int], nn.Module], name: str, coordinates: np.ndarray, device: torch.device
+) -> float:
+    """MiB that two times forward and backward add, at the highest, to this process, which should be a fresh one."""
+    net = build(name, 3, 20).to(device)
+    _, both = passes(net, torch.from_numpy(coordinates).to(device), torch.rand(len(coordinates), 3, device=device))
+    before = torch.cuda.memory_allocated() if device.type == "cuda" else process_memory("VmRSS")
+    both()
+    both()
+    highest = torch.cuda.max_memory_allocated() if device.type == "cuda" else process_memory("VmHWM")
+    return (highest - before) / 2**20
+
+
+def process_memory(key: str) -> int:
+    """Bytes that this process holds (VmRSS) or has held at most (VmHWM); getrusage's begin with those of its parent."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[key].split()[0]) * 1024
 
 
 def main() -> None:
@@ -107,30 +128,37 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    peak = peak_gflops(options.device)
-    print(f"{options.device}, {options.threads} threads, float32 matrix products {peak:.0f} GFLOP/s")
-    with_engine = importlib.util.find_spec("MinkowskiEngine") is not None
-    if not with_engine:
+    builders = [build_sparse_unet]
+    if importlib.util.find_spec("MinkowskiEngine") is None:
         print("MinkowskiEngine is not installed: no comparison")
+    else:
+        builders.append(build_minkowski_unet)
+    left, right = torch.randn(4096, 2048, device=options.device), torch.randn(2048, 2048, device=options.device)
     for name, count in CASES:
         coordinates = room_voxels(count).to(options.device)
         features = torch.rand(count, 3, device=options.device)
-        net = build_sparse_unet(name, 3, 20).to(options.device)
-        x = SparseTensor(coordinates, features)
-        gflop = forward_gflop(net, x)
-        net(x).features.sum().backward()
-        scratch = x.manager.sorted[0].scratch.size() / 2**20
-        forward, both = measure(net, coordinates, features, options.repeats)
+        nets = [build(name, 3, 20).to(options.device) for build in builders]
+        runs = [run for net in nets for run in passes(net, coordinates, features)]
+        product, *durations = seconds([lambda: left @ right, *runs], options.device, options.repeats)
+        peak = 2 * 4096 * 2048 * 2048 / product / 1e9
+        gflop = forward_gflop(nets[0], SparseTensor(coordinates, features))
+        mebibytes = []
+        for build in builders:
+            with ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), torch.set_num_threads, (options.threads,)
+            ) as fresh:
+                mebibytes.append(fresh.submit(memory, build, name, coordinates.cpu().numpy(), options.device).result())
+        forward, both = durations[:2]
         print(
-            f"{name}, {count} voxels, {gflop / 2:.1f} GMAC: forward {forward:.2f} s, forward + backward {both:.2f} s, "
-            f"{3 * gflop / both / peak:.0%} of the peak, {scratch:.0f} MiB of scratch"
+            f"{name}, {count} voxels, {gflop / 2:.1f} GMAC, {options.device}, {options.threads} threads: forward "
+            f"{forward:.2f} s, forward + backward {both:.2f} s, {3 * gflop / both / peak:.0%} of float32 matrix "
+            f"products' {peak:.0f} GFLOP/s, {mebibytes[0]:.0f} MiB"
         )
-        if with_engine:
-            theirs = build_minkowski_unet(name, 3, 20).to(options.device)
-            their_forward, their_both = measure(theirs, coordinates, features, options.repeats)
+        if len(nets) > 1:
             print(
-                f"    MinkowskiEngine: forward {their_forward:.2f} s ({their_forward / forward:.2f} times ours), "
-                f"forward + backward {their_both:.2f} s ({their_both / both:.2f} times)"
+                f"    MinkowskiEngine: forward {durations[2]:.2f} s ({durations[2] / forward:.2f} times ours), "
+                f"forward + backward {durations[3]:.2f} s ({durations[3] / both:.2f} times), "
+                f"{mebibytes[1]:.0f} MiB ({mebibytes[1] / mebibytes[0]:.2f} times)"
             )
 
 

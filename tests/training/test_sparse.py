@@ -29,6 +29,7 @@ HALF = 8  # dense grids cover [-HALF, HALF) along each axis
 @pytest.fixture(params=[16, 4096], ids=["many blocks", "one block"])
 def _block_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(maps.BLOCK_ROWS, "cpu", request.param)
+    monkeypatch.setitem(maps.GROUP_PAIRS, "cpu", 2 * request.param)
 
 
 def random_coordinates(count: int = 300, half: int = HALF, seed: int = 0) -> Tensor:
@@ -156,6 +157,31 @@ def test_gradients_of_the_transposed_convolution(kernel_size: int) -> None:
         return torch.func.functional_call(conv, {"kernel": kernel}, (coarse.with_features(features),)).features
 
     assert torch.autograd.gradcheck(run, (coarse.features.detach().requires_grad_(), conv.kernel))
+
+
+def test_a_block_s_pairs_are_gathered_by_whole_elements() -> None:
+    assert maps.group_elements([0, 3, 2, 0, 4, 9, 1, 0], 6) == [[1, 2], [4], [5], [6]]
+    x = random_tensor()
+    (block,) = x.manager.kernel_map(1, 5, 1, 1).to_output.blocks
+    assert len(block.groups) > 1
+    assert [group.start for group in block.groups[1:]] == [
+        group.start + sum(group.sizes) for group in block.groups[:-1]
+    ]
+    assert len(block.pairs) == sum(sum(group.sizes) for group in block.groups)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_neighbours_by_way_of_the_parents_are_those_that_a_search_finds(kernel_size: int) -> None:
+    manager = random_tensor().manager
+    for stride in (1, 2, 4):
+        level = manager.level(stride)
+        searched = maps.search_map(level, level, kernel_size, 1, manager.scratch).to_output.blocks
+        found = manager.kernel_map(stride, kernel_size, 1, 1).to_output.blocks
+        for block, expected in zip(found, searched, strict=True):
+            for group, other in zip(block.groups, expected.groups, strict=True):
+                assert group.elements == other.elements
+                assert torch.equal(group.sources, other.sources)
+                assert torch.equal(group.targets, other.targets)
 
 
 def test_kernel_gradient_is_the_dense_one_without_an_input_gradient() -> None:

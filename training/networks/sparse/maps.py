@@ -8,6 +8,7 @@ that only the data knows make a CUDA device wait here, once for each map, and no
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +26,14 @@ SPREAD_STEPS = (
     (4, 0x10C30C30C30C30C3),
     (2, 0x1249249249249249),
 )
-# Target voxels of one block. On a CPU the block's pairs then stay near the cache (2,000 to 8,000 measure alike); a
-# GPU wants few, large launches.
-BLOCK_ROWS = {"cpu": 4096}
+# Target voxels of one block: the memory of a convolution beside its result. A CPU is about as fast with 2,000 as with
+# 8,000; a GPU wants few, large launches.
+BLOCK_ROWS = {"cpu": 2048}
 BLOCK_ROWS_ELSEWHERE = 32768
+# Pairs whose features are gathered together, where that is more than one element's: on a CPU they are then multiplied
+# while they are in the cache.
+GROUP_PAIRS = {"cpu": 4096}
+GROUP_PAIRS_ELSEWHERE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,26 +100,39 @@ def coarsen(level: Level) -> tuple[Level, Tensor, Tensor]:
 
 
 @dataclass(frozen=True, eq=False)
+class Group:
+    """Successive pairs of a block, those of whole kernel elements.
+
+    Args:
+        start: The first of them among the block's.
+        elements: The kernel elements, ascending or descending.
+        sizes: How many pairs each of them has, P in all.
+        sources: (P,) int32, source row of each pair.
+        targets: (P,) int32, target row of each pair.
+    """
+
+    start: int
+    elements: list[int]
+    sizes: list[int]
+    sources: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
     """The pairs that end in the target rows ``start`` to ``stop``, ordered by kernel element, then by target.
 
     Args:
         start: First target row.
         stop: One past the last.
-        elements: The kernel elements that occur, ascending or descending.
-        sizes: How many pairs each of them has, P in all.
-        sources: (P,) int32, source row of each pair.
-        targets: (P,) int32, target row of each pair.
+        groups: The pairs, P in all.
         pairs: (P,) int32, the block's pairs ordered by target.
         bounds: (stop - start + 1,) int32, where each target's share of ``pairs`` begins.
     """
 
     start: int
     stop: int
-    elements: list[int]
-    sizes: list[int]
-    sources: Tensor
-    targets: Tensor
+    groups: list[Group]
     pairs: Tensor
     bounds: Tensor
 
@@ -152,17 +170,18 @@ class Plan:
     rows: int
     scratch: Scratch = field(repr=False)
 
-    @property
+    @cached_property
     def largest(self) -> int:
         """Pairs of the largest block."""
-        return max(len(block.sources) for block in self.blocks)
+        return max(len(block.pairs) for block in self.blocks)
 
     def mirrored(self, volume: int) -> "Plan":
         """The same pairs with kernel element ``i`` called ``volume - 1 - i``."""
-        blocks = [
-            replace(block, elements=[volume - 1 - element for element in block.elements]) for block in self.blocks
-        ]
-        return replace(self, blocks=blocks)
+
+        def turned(group: Group) -> Group:
+            return replace(group, elements=[volume - 1 - element for element in group.elements])
+
+        return replace(self, blocks=[replace(block, groups=list(map(turned, block.groups))) for block in self.blocks])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,19 +204,39 @@ def build_block(start: int, found: Tensor) -> Block:
     width = found.shape[1]
     valid = found >= 0
     sizes = valid.sum(1).tolist()
-    elements = [element for element, size in enumerate(sizes) if size]
     present = valid.flatten().nonzero()[:, 0]
     position = valid.flatten().cumsum(0, dtype=torch.int32).view_as(found) - 1
+    sources = found.flatten()[present].int()
+    targets = (present % width + start).int()
+    groups = []
+    begin = 0
+    for elements in group_elements(sizes, GROUP_PAIRS.get(found.device.type, GROUP_PAIRS_ELSEWHERE)):
+        own = [sizes[element] for element in elements]
+        end = begin + sum(own)
+        groups.append(Group(begin, elements, own, sources[begin:end], targets[begin:end]))
+        begin = end
     return Block(
         start,
         start + width,
-        elements,
-        [sizes[element] for element in elements],
-        sources=found.flatten()[present].int(),
-        targets=(present % width + start).int(),
+        groups,
         pairs=position.t()[valid.t()],
         bounds=F.pad(valid.sum(0, dtype=torch.int32).cumsum(0, dtype=torch.int32), (1, 0)),
     )
+
+
+def group_elements(sizes: list[int], limit: int) -> list[list[int]]:
+    """The elements that have pairs, as many successive ones in a list as have at most ``limit`` together."""
+    groups: list[list[int]] = []
+    room = 0
+    for element, size in enumerate(sizes):
+        if size == 0:
+            continue
+        if size > room:
+            groups.append([])
+            room = limit
+        groups[-1].append(element)
+        room -= size
+    return groups
 
 
 def search_map(source: Level, target: Level, kernel_size: int, dilation: int, scratch: Scratch) -> KernelMap:
@@ -222,8 +261,8 @@ def search_map(source: Level, target: Level, kernel_size: int, dilation: int, sc
 def reverse_plan(plan: Plan, volume: int, rows: int, device: torch.device) -> Plan:
     """The same pairs ordered by source: a source meets a kernel element at most once."""
     targets = torch.full((rows, volume), -1, dtype=torch.int32, device=device)
-    for block in plan.blocks:
-        runs = zip(block.elements, block.sources.split(block.sizes), block.targets.split(block.sizes), strict=True)
+    for group in (group for block in plan.blocks for group in block.groups):
+        runs = zip(group.elements, group.sources.split(group.sizes), group.targets.split(group.sizes), strict=True)
         for element, sources, own in runs:
             targets[sources.long(), element] = own
     return build_plan(rows, lambda start, stop: targets[start:stop].t(), plan.scratch, device)
@@ -231,9 +270,7 @@ def reverse_plan(plan: Plan, volume: int, rows: int, device: torch.device) -> Pl
 
 def parent_map(parent: Tensor, octant: Tensor, parents: int, scratch: Scratch) -> KernelMap:
     """The pairs of kernel size 2, stride 2, from each voxel's parent (N,) and place in it (N,); nothing is searched."""
-    rows = torch.arange(len(parent), device=parent.device)
-    children = torch.full((parents, 8), -1, dtype=torch.int64, device=parent.device)
-    children[parent, octant] = rows
+    children = children_table(parent, octant, parents)
     places = torch.arange(8, device=parent.device)[:, None]
 
     def own_parent(start: int, stop: int) -> Tensor:
@@ -241,3 +278,47 @@ def parent_map(parent: Tensor, octant: Tensor, parents: int, scratch: Scratch) -
 
     to_parents = build_plan(parents, lambda start, stop: children[start:stop].t(), scratch, parent.device)
     return KernelMap(to_parents, build_plan(len(parent), own_parent, scratch, parent.device))
+
+
+def children_table(parent: Tensor, octant: Tensor, parents: int) -> Tensor:
+    """(parents, 8) int64: the rows of each parent's children, -1 where there is none."""
+    children = torch.full((parents, 8), -1, dtype=torch.int64, device=parent.device)
+    children[parent, octant] = torch.arange(len(parent), device=parent.device)
+    return children
+
+
+def family_map(parent: Tensor, octant: Tensor, near: Tensor, kernel_size: int, scratch: Scratch) -> KernelMap:
+    """Pairs of stride 1 without a search of their own: a voxel's neighbours are children of its parent's neighbours.
+
+    Args:
+        parent: (N,) int64, each voxel's parent.
+        octant: (N,) int64, its place there.
+        near: (27, P) int64, row of each parent's neighbours, x fastest, -1 where there is none.
+        kernel_size: 3 or 5: a step of more than two voxels would lead beyond them.
+        scratch: Of the plan.
+    """
+    parents = near.shape[1]
+    # children of a neighbour that is not there: the last eight
+    children = F.pad(children_table(parent, octant, parents).flatten(), (0, 8), value=-1)
+    eldest = torch.where(near < 0, parents, near).flatten() * 8
+    neighbour, place = (table.to(parent.device) for table in family_tables(kernel_size))
+
+    def under_kernel(start: int, stop: int) -> Tensor:
+        octants = octant[start:stop]
+        child = eldest.take(neighbour.index_select(1, octants).mul_(parents).add_(parent[start:stop]))
+        return children.take(child.add_(place.index_select(1, octants)))
+
+    to_output = build_plan(len(parent), under_kernel, scratch, parent.device)
+    return KernelMap(to_output, to_output.mirrored(kernel_size**3))
+
+
+def family_tables(kernel_size: int) -> tuple[Tensor, Tensor]:
+    """(k**3, 8) int64 twice: where each kernel element takes a voxel in each octant of its parent.
+
+    The first is that of the parent's 27 neighbours, x fastest, the second the octant there.
+    """
+    steps = torch.arange(kernel_size) - kernel_size // 2
+    axis = torch.arange(3)[:, None, None]
+    offsets = torch.cartesian_prod(steps, steps, steps).flip(1).t()[:, :, None]
+    halves = offsets + (torch.arange(8) >> axis & 1)
+    return (((halves >> 1) + 1) * 3**axis).sum(0), ((halves & 1) << axis).sum(0)

@@ -14,6 +14,7 @@ from .maps import (
     Level,
     Scratch,
     coarsen,
+    family_map,
     morton_keys,
     parent_map,
     search_map,
@@ -31,6 +32,7 @@ class CoordinateManager:
         self.scratch = Scratch()
         self._levels = {1: base}
         self._parents: dict[int, tuple[Tensor, Tensor]] = {}
+        self._near: dict[int, Tensor] = {}
         self._maps: dict[tuple[int, int, int, int], KernelMap] = {}
 
     def level(self, stride: int) -> Level:
@@ -45,6 +47,14 @@ class CoordinateManager:
         level = self.level(stride)
         return torch.cat((level.batch[:, None], level.cells * stride), 1)
 
+    def near(self, stride: int) -> Tensor:
+        """(27, N) int64: the rows of each voxel's neighbours at a stride, x fastest, -1 where there is none."""
+        if stride not in self._near:
+            level = self.level(stride)
+            steps = torch.arange(-1, 2, device=level.keys.device)
+            self._near[stride] = level.find(level.batch, level.cells, steps)
+        return self._near[stride]
+
     def kernel_map(self, stride: int, kernel_size: int, step: int, dilation: int) -> KernelMap:
         """The pairs of a convolution with stride ``step`` (1 or 2) over the voxels at ``stride``."""
         key = (stride, kernel_size, step, dilation)
@@ -52,6 +62,9 @@ class CoordinateManager:
             source, target = self.level(stride), self.level(stride * step)
             if kernel_size == step == 2 and dilation == 1:
                 self._maps[key] = parent_map(*self._parents[stride * 2], len(target.keys), self.scratch)
+            elif kernel_size in (3, 5) and step == dilation == 1:
+                near = self.near(stride * 2)
+                self._maps[key] = family_map(*self._parents[stride * 2], near, kernel_size, self.scratch)
             else:
                 self._maps[key] = search_map(source, target, kernel_size, dilation, self.scratch)
         return self._maps[key]
@@ -162,6 +175,6 @@ def cat(*tensors: SparseTensor) -> SparseTensor:
     return first.with_features(torch.cat([tensor.features for tensor in tensors], 1))
 
 
-def relu(tensor: SparseTensor) -> SparseTensor:
-    """ReLU of the features."""
-    return tensor.with_features(torch.relu(tensor.features))
+def relu(tensor: SparseTensor, inplace: bool = False) -> SparseTensor:
+    """ReLU of the features; in place it takes no further memory, and those of ``tensor`` are no more."""
+    return tensor.with_features(torch.relu_(tensor.features) if inplace else torch.relu(tensor.features))

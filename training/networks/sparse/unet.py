@@ -61,9 +61,10 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        out = self.norm2(self.conv2(relu(self.norm1(self.conv1(x)))))
+        # in place, as the gradients of a batch norm and a sum do without what those gave
+        out = self.norm2(self.conv2(relu(self.norm1(self.conv1(x)), inplace=True)))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return relu(out.with_features(out.features + shortcut.features))
+        return relu(out.with_features(out.features.add_(shortcut.features)), inplace=True)
 
 
 class SparseUNet(nn.Module):
@@ -112,7 +113,7 @@ class SparseUNet(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Features (N, out_channels) of the voxels of ``x`` (N, in_channels), which has stride 1, in the same order."""
         inner, back = x.sorted()
-        inner = relu(self.bn0(self.conv0p1s1(inner)))
+        inner = relu(self.bn0(self.conv0p1s1(inner)), inplace=True)
         skips = [inner]
         for names in self.down:
             inner = self._stage(names, inner)
@@ -126,8 +127,9 @@ class SparseUNet(nn.Module):
         conv, norm, blocks = map(self.get_submodule, names)
 
         def run() -> SparseTensor:
-            inner = relu(norm(conv(x)))
-            result: SparseTensor = blocks(inner if skip is None else cat(inner, skip))
+            inner = norm(conv(x))
+            # ReLU leaves a skip as it is, it went through one: so what the backward pass needs is there once
+            result: SparseTensor = blocks(relu(inner if skip is None else cat(inner, skip), inplace=True))
             return result
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
