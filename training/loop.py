@@ -109,8 +109,8 @@ def train(
             if (logging_now or saving) and not settings.skip_nonfinite and update.broken:
                 raise InputError(
                     f"the loss or its gradient is not finite at or before step {done}; start anew in another run "
-                    f"folder with an optimizer.lr lower than {settings.learning_rate(0)}, or with on_nonfinite=skip "
-                    f"(the last checkpoint is from before that)"
+                    f"folder with a lower optimizer.lr, or with on_nonfinite=skip (the last checkpoint is from before "
+                    f"that)"
                 )
             if logging_now:
                 progress.update(bar, status=" ".join(f"{name} {row[name]:.3f}" for name in losses if name != "loss"))

@@ -190,6 +190,12 @@ def test_a_split_without_objects(tmp_path, data):
         read_data(settings, 0)
 
 
+def test_a_rate_that_is_far_too_high_is_told(tmp_path, data):
+    wild = ("optimizer.lr=1e20", "optimizer.warmup_steps=0", "steps=3")
+    with pytest.raises(InputError, match=r"not finite .* lower optimizer\.lr on_nonfinite=skip"):
+        detect(config(tmp_path / "run", data, *wild))
+
+
 class Oracle(nn.Module):
     """Knows the truth of a split, or half of it."""
 

@@ -1,7 +1,6 @@
 """The results of a study, a line of JSON for each finished run, and the table that they make."""
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from ..errors import InputError
+from ..files import write_whole
 
 # what tells the columns of a table apart; the rest of a line that is no figure tells its rows apart
 SHARE, SEED, FIGURES = "fraction", "seed", "figures"
@@ -26,13 +26,7 @@ def append_result(path: Path, result: dict[str, Any]) -> None:
             runs apart.
     """
     lines = [line for line in read_results(path) if line["run"] != result["run"]] if path.exists() else []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.writelines(json.dumps(line) + "\n" for line in [*lines, result])
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in [*lines, result]))
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -1,34 +1,24 @@
-"""Fine-tuning for semantic segmentation, with the loop of pre-training, and its figures on the validation split."""
+"""Fine-tuning for semantic segmentation, and its figures on the validation split."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from ..data.augment import normalize
-from ..data.dataset import StepSampler
 from ..errors import InputError
-from ..loop import LoopSettings, train
-from ..pretrain import start_accelerator
-from ..run_folder import open_run
-from .best import Best
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
+from .finetune import FineTuning, chosen, evaluating, fine_tune, loader
+from .finetune_config import check_positive
 from .initial import initial_backbone
 from .label_sets import IGNORED, label_set
-from .labelled_images import LabelledImages, find_items, fraction, listed
-from .results import append_result
+from .labelled_images import LabelledImages, find_items
 from .segmentation_config import SegmentationConfig
 from .segmenters import Segmenter
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,77 +78,59 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
         The figures, or None where a signal stopped the run, after saving.
 
     Raises:
-        InputError: The data, the initialisation or the state of the run folder does not fit.
+        InputError: The configuration, the data, the initialisation or the state of the run folder does not fit.
     """
-    begin = perf_counter()
-    run = Path(config.run)
-    classes = label_set(config.data.classes)
-    size = (config.size[0], config.size[1])
-    items = find_items(config.data.dataset, Path(config.data.store), "train")
-    if config.data.images is not None:
-        items = listed(items, Path(config.data.images))
-    items = fraction(items, config.data.fraction, config.seed)
-    dataset = LabelledImages(items, classes, size)
-    validation_root = Path(config.data.validation or config.data.store)
-    validation = LabelledImages(find_items(config.data.dataset, validation_root, "val"), classes, size)
-    steps = config.steps or max(1, round(config.epochs * len(dataset) / config.batch_size))
-    accelerator = start_accelerator(config.precision)
-    model, taken = initial_segmenter(config, len(classes.classes))
-    if accelerator.is_main_process:
-        open_run(config, f"{taken} from {config.init}, the rest from seed {config.seed}", accelerator.num_processes)
-    accelerator.wait_for_everyone()
-    encoder, others = model.groups()
-    factors = (config.optimizer.encoder_factor, config.optimizer.others_factor)
-    optimizer = torch.optim.SGD(
-        [{"params": part, "factor": factor} for part, factor in zip((encoder, others), factors, strict=True)],
-        lr=config.optimizer.lr,
-        momentum=config.optimizer.momentum,
-        dampening=config.optimizer.dampening,
-        weight_decay=config.optimizer.weight_decay,
-        fused=True,
-    )
+    check_positive(config, "epochs")
+    found = fine_tune(config, _prepare)
+    return None if found is None else SegmentationFigures(**found)
 
-    def batches_from(start: int):  # type: ignore[no-untyped-def]  # DataLoader's own type says nothing of its batches
-        sampler = StepSampler(
-            len(dataset),
-            config.batch_size,
-            seed=config.seed,
-            start=start,
-            stop=steps,
-            process=accelerator.process_index,
-            processes=accelerator.num_processes,
-        )
-        return _loader(dataset, accelerator, config.data.workers, batch_sampler=sampler)
 
-    every = max(1, round(config.evaluate_every * len(dataset) / config.batch_size))
-
-    def measure(network: nn.Module) -> dict[str, Any]:
-        return asdict(evaluate(network, validation, accelerator, config.batch_size, config.data.workers))
-
-    best = Best(run, measure, "miou", writes=accelerator.is_main_process)
-
-    def before_step(plain: nn.Module, step: int) -> None:
-        if step and step % every == 0:
-            best.evaluate(plain, step)
-
-    settings = LoopSettings(
+def _prepare(config: SegmentationConfig) -> FineTuning:
+    training, validation = read_data(config)
+    epoch = len(training) / config.batch_size
+    steps = config.steps or max(1, round(config.epochs * epoch))
+    model, taken = initial_segmenter(config, len(training.classes.classes))
+    settings = config.optimizer
+    factors = (settings.encoder_factor, settings.others_factor)
+    return FineTuning(
+        training=training,
+        validation=validation,
+        collate=_collate,
+        model=model,
+        taken=taken,
+        groups=[
+            {"params": part, "factor": factor, "dampening": settings.dampening, "weight_decay": settings.weight_decay}
+            for part, factor in zip(model.groups(), factors, strict=True)
+        ],
+        task=SegmentationTask(config.auxiliary_weight),
         steps=steps,
-        accumulate=1,
-        seed=config.seed,
-        log_every=config.log_every,
-        checkpoint_every=config.checkpoint_every,
-        learning_rate=lambda step: config.optimizer.lr * (1 - step / steps) ** config.optimizer.poly_power,
-        before_step=before_step,
+        evaluate_every=max(1, round(config.evaluate_every * epoch)),
+        learning_rate=lambda step: settings.lr * (1 - step / steps) ** settings.poly_power,
+        measure=lambda network, accelerator: asdict(
+            evaluate(network, validation, accelerator, config.batch_size, config.data.workers)
+        ),
+        criterion="miou",
+        described={
+            "task": "segmentation",
+            "data": f"{config.data.dataset}, {config.data.classes}",
+            "size": f"{config.size[0]}x{config.size[1]}",
+            "network": f"{config.network} on {config.encoder}",
+        },
+        details=("class_iou",),
     )
-    logger.info("%d images to train on, %d to validate; %s from %s", len(dataset), len(validation), taken, config.init)
-    task = SegmentationTask(config.auxiliary_weight)
-    if not train(accelerator, model, optimizer, task, batches_from, run, settings):
-        return None
-    best.evaluate(accelerator.unwrap_model(model), steps)
-    found = SegmentationFigures(**best.figures)
-    if config.results is not None and accelerator.is_main_process:
-        append_result(Path(config.results), _result(config, taken, found, best.step, perf_counter() - begin))
-    return found
+
+
+def read_data(config: SegmentationConfig) -> tuple[LabelledImages, LabelledImages]:
+    """The images to train on, and those to validate on.
+
+    Raises:
+        InputError: There is no such dataset or set of classes, or nothing of it in the folder.
+    """
+    data, size = config.data, (config.size[0], config.size[1])
+    classes = label_set(data.classes)
+    training = chosen(find_items(data.dataset, Path(data.store), "train"), data, config.seed)
+    validation = find_items(data.dataset, Path(data.validation or data.store), "val")
+    return LabelledImages(training, classes, size), LabelledImages(validation, classes, size)
 
 
 def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segmenter, str]:
@@ -178,50 +150,18 @@ def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segment
     return model, "nothing"
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module, dataset: LabelledImages, accelerator: Accelerator, batch_size: int, workers: int
 ) -> SegmentationFigures:
     """The figures of a network over a whole split, computed by every process for itself; it is left as it was."""
-    was_training = model.training
-    model.eval()
     matrix = ConfusionMatrix(len(dataset.classes.classes), accelerator.device)
-    with torch.random.fork_rng(), accelerator.autocast():
-        for batch in _loader(dataset, accelerator, workers, batch_size=batch_size):
+    with evaluating(model, accelerator):
+        for batch in loader(dataset, _collate, accelerator, workers, batch_size=batch_size):
             here = batch.to(accelerator.device)
             matrix.add(model(normalize(here.color))[0].argmax(1), here.labels)
-    model.train(was_training)
     return figures(matrix)
-
-
-def _loader(dataset: LabelledImages, accelerator: Accelerator, workers: int, **order: Any) -> DataLoader[Any]:
-    pin = accelerator.device.type == "cuda"
-    return DataLoader(dataset, collate_fn=_collate, num_workers=workers, pin_memory=pin, **order)
 
 
 def _collate(samples: Sequence[tuple[Tensor, Tensor]]) -> LabelledBatch:
     colors, labels = zip(*samples, strict=True)
     return LabelledBatch(torch.stack(colors), torch.stack(labels))
-
-
-def _result(
-    config: SegmentationConfig, taken: str, found: SegmentationFigures, best_step: int, seconds: float
-) -> dict[str, Any]:
-    return {
-        "run": str(config.run),
-        "task": "segmentation",
-        "data": f"{config.data.dataset}, {config.data.classes}",
-        "size": f"{config.size[0]}x{config.size[1]}",
-        "network": f"{config.network} on {config.encoder}",
-        "init": config.init,
-        "pre-trained": taken,
-        "fraction": config.data.fraction,
-        "seed": config.seed,
-        "figures": {"miou": found.miou, "pixel_accuracy": found.pixel_accuracy},
-        "class_iou": found.class_iou,
-        "best_step": best_step,
-        "seconds": seconds,
-        "hardware": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
-    }
