@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -138,7 +139,7 @@ def test_loss_that_is_not_finite(tmp_path):
     def broken(model, batch):
         return {"bad": model(batch.x).sum() * float("nan")}, {}
 
-    with pytest.raises(InputError, match=r"not finite at or before step 1; .*lower than 0\.05"):
+    with pytest.raises(InputError, match=r"not finite at or before step 1; .*lower optimizer\.lr"):
         start(tmp_path, broken)
     assert not (tmp_path / CHECKPOINT).exists()
 
@@ -239,8 +240,12 @@ def test_waiting_for_data_is_measured(tmp_path, caplog):
     caplog.set_level("INFO", logger="pri3d_zoo")
     start(tmp_path, batches=slow)
     rows = read_metrics(tmp_path)
-    assert all(0.5 < row["waiting"] < 1 for row in rows[1:])
-    assert re.search(r"7 steps, 0\.0\d+ s each; the device waited for data \d\d\.\d % of the time", caplog.text)
+    # a sleep takes no less than that, however busy the machine is; the clock in the rows is rounded
+    spent = [later["seconds"] - row["seconds"] for row, later in pairwise(rows)]
+    waited = sum(row["waiting"] * seconds for row, seconds in zip(rows[1:], spent, strict=True))
+    steps = rows[-1]["step"] - rows[0]["step"]
+    assert 0.7 * 0.02 * steps < waited < sum(spent)
+    assert re.search(r"7 steps, \d\.\d+ s each; the device waited for data \d\d\.\d % of the time", caplog.text)
 
 
 def test_checkpoint_of_another_network(tmp_path):

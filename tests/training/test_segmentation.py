@@ -16,6 +16,7 @@ from pri3d_zoo.training.evaluate.results import read_results
 from pri3d_zoo.training.evaluate.segmentation import LabelledBatch, SegmentationTask, initial_segmenter, segment
 from pri3d_zoo.training.evaluate.segmentation_config import SegmentationConfig
 from pri3d_zoo.training.export import export
+from pri3d_zoo.training.run_folder import trained_network
 
 SIZE = (32, 64)
 EVALUATE = Best.evaluate
@@ -113,7 +114,7 @@ def test_going_on_is_the_same_as_never_stopping(rooms, tmp_path, monkeypatch):
 
 def test_weights_to_start_from(rooms, tiny_run, tmp_path):
     export(tiny_run, tmp_path / "encoder")
-    trained = load_checkpoint(tiny_run)["model"]
+    trained = trained_network(tiny_run)[1].state_dict()
     for init, decoder, taken in (
         (str(tiny_run), True, "encoder and decoder"),
         (str(tiny_run), False, "encoder"),
