@@ -31,6 +31,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/containers.py
 	$(BIN)/python benchmarks/zoo.py
+	$(BIN)/python benchmarks/synthrooms.py --rooms 6
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info
