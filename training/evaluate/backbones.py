@@ -1,8 +1,10 @@
 """Weights by whatever name they have, as networks that give the feature maps of their stages."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -13,6 +15,7 @@ from pri3d_zoo.hub import CONFIG_FILE
 from pri3d_zoo.names import METHODS, ModelName, parse_name
 from pri3d_zoo.resunet import STRIDES, ResUNet, any_size, build_resunet, choose_stages
 
+from ..data.augment import IMAGENET_MEAN, IMAGENET_STD
 from ..errors import InputError, first_line
 from ..run_folder import CONFIG, trained_model
 
@@ -24,16 +27,30 @@ class FeatureMaps(nn.Module):
 
     Args:
         network: A timm encoder, or a ResUNet; put into eval mode.
+        mean: Of the colours, 0 to 1, as the network wants them normalised.
+        std: Their deviation, likewise.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+    ) -> None:
         super().__init__()
         self.network = network.eval()
+        ours, theirs = (
+            torch.tensor(values)[..., None, None] for values in ((IMAGENET_MEAN, IMAGENET_STD), (mean, std))
+        )
+        self.register_buffer("scale", ours[1] / theirs[1])
+        self.register_buffer("shift", (ours[0] - theirs[0]) / theirs[1])
         self.dense = isinstance(network, ResUNet)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Maps (B, C, h, w) of images (B, 3, H, W), normalised; one at each of the strides 4, 8, 16 and 32 first."""
+        """Maps (B, C, h, w) of images (B, 3, H, W), normalised as ``augment.normalize`` does; one at each of the
+        strides 4, 8, 16 and 32 first."""
+        images = images * self.scale + self.shift
         if isinstance(self.network, ResUNet):
             stages: list[Tensor] = []
             handle = self.network.decoder.register_forward_pre_hook(lambda _, inputs: stages.extend(inputs[0]))
@@ -57,11 +74,15 @@ class Backbone:
         encoder: timm's name of the encoder.
         decoder: Which decoder is on it; None for an encoder alone.
         maps: The network.
+        mean: Of the colours that it wants.
+        std: Their deviation.
     """
 
     encoder: str
     decoder: str | None
     maps: FeatureMaps
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
 
     @property
     def kind(self) -> str:
@@ -73,8 +94,10 @@ class Backbone:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             if self.decoder is not None:
-                return FeatureMaps(build_resunet(self.encoder, decoder=self.decoder))
-            return FeatureMaps(timm.create_model(self.encoder, num_classes=0, **any_size(self.encoder)))
+                network: nn.Module = build_resunet(self.encoder, decoder=self.decoder)
+            else:
+                network = timm.create_model(self.encoder, num_classes=0, **any_size(self.encoder))
+        return FeatureMaps(network, self.mean, self.std)
 
 
 def load_backbone(name: str) -> Backbone:
@@ -85,11 +108,11 @@ def load_backbone(name: str) -> Backbone:
     """
     if (Path(name) / CONFIG).is_file():
         run, trained = trained_model(Path(name))
-        return _of_network(run.model.encoder, trained.backbone)
+        return _of_network(run.model.encoder, trained.backbone, {})
     config_file = Path(name) / CONFIG_FILE
     folder = config_file.is_file()
     model = name.partition(".")[0]
-    arguments = {}
+    arguments, config = {}, {}
     if folder:
         try:
             config = json.loads(config_file.read_text())
@@ -105,14 +128,16 @@ def load_backbone(name: str) -> Backbone:
             network = timm.create_model(name, pretrained=True, num_classes=0, **any_size(model))
         except Exception as error:  # whatever the Hub client, the network or timm raise
             raise InputError(f"timm could not get weights for {name} ({first_line(error)})") from None
-        return _of_network(model, network)
+        return _of_network(model, network, network.pretrained_cfg)
     if parsed is None and folder:  # a weight folder names the bare encoder, so that timm loads it too
         parsed = ModelName(model, METHODS[0])
         model = str(parsed)
     network = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None, **arguments)
     assert parsed is not None  # create_model has refused what is no name
-    return _of_network(parsed.encoder, network)
+    return _of_network(parsed.encoder, network, config.get("pretrained_cfg", {}) if folder else network.pretrained_cfg)
 
 
-def _of_network(encoder: str, network: nn.Module) -> Backbone:
-    return Backbone(encoder, network.decoder.kind if isinstance(network, ResUNet) else None, FeatureMaps(network))
+def _of_network(encoder: str, network: nn.Module, pretrained_cfg: Any) -> Backbone:
+    decoder = network.decoder.kind if isinstance(network, ResUNet) else None
+    mean, std = pretrained_cfg.get("mean", IMAGENET_MEAN), pretrained_cfg.get("std", IMAGENET_STD)
+    return Backbone(encoder, decoder, FeatureMaps(network, mean, std), mean, std)
