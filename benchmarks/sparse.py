@@ -3,9 +3,9 @@
     python benchmarks/sparse.py [--device cpu] [--threads 2] [--repeats 3]
 
 Voxels are the surfaces of furnished rooms at 2 cm, turned so that walls do not lie along the grid. Each time is the
-median over the repeats, in which the networks and the machine's matrix products take turns; the maps of voxel
-neighbours are made anew in each, as for a new batch in training. Memory is what forward and backward add, at its
-highest, to a fresh process that holds the network and its input.
+median over the repeats, in which the engines, each in a process of its own, take turns; the maps of voxel neighbours
+are made anew in each, as for a new batch in training. Memory is what forward and backward add, at its highest, to a
+fresh process that holds the network and its input.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,19 +53,6 @@ def room_voxels(count: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.pad(cells[nearest], (1, 0))
 
 
-def seconds(runs: list[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:
-    """Median of each run, taken by turns, after one turn to warm up."""
-    durations: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
-        for run, own in zip(runs, durations, strict=True):
-            begin = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            own.append(time.perf_counter() - begin)
-    return [statistics.median(own[1:]) for own in durations]
-
-
 def forward_gflop(net: nn.Module, x: SparseTensor) -> float:
     """Arithmetic of one forward pass, counting the pairs of voxels that exist."""
     total = 0
@@ -87,31 +76,75 @@ def forward_gflop(net: nn.Module, x: SparseTensor) -> float:
     return total / 1e9
 
 
-def passes(net: nn.Module, coordinates: Tensor, features: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A forward pass, and forward and backward, coordinates included."""
+class Engine:
+    """A network in a process of its own, forward and backward; a second engine's threads would get in its way.
 
-    def forward() -> None:
+    Args:
+        build: Makes the network.
+        name: Which.
+        coordinates: (N, 4), its input.
+        device: Where it is.
+        threads: On a CPU.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[str, int, int], nn.Module],
+        name: str,
+        coordinates: np.ndarray,
+        device: torch.device,
+        threads: int,
+    ) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        self.net = build(name, 3, 20).to(device)
+        self.coordinates = torch.from_numpy(coordinates).to(device)
+        self.features = torch.rand(len(coordinates), 3, device=device)
+        self.factors = torch.randn(4096, 2048, device=device), torch.randn(2048, 2048, device=device)
+
+    def forward(self) -> None:
         with torch.no_grad():
-            net(SparseTensor(coordinates, features))
+            self.net(SparseTensor(self.coordinates, self.features))
 
-    def both() -> None:
-        net.zero_grad()
-        net(SparseTensor(coordinates, features)).features.square().mean().backward()
+    def both(self) -> None:
+        self.net.zero_grad()
+        self.net(SparseTensor(self.coordinates, self.features)).features.square().mean().backward()
 
-    return forward, both
+    def product(self) -> None:
+        self.factors[0] @ self.factors[1]
+
+    def memory(self) -> float:
+        """MiB that two times forward and backward add, at the highest, to this process; to be called first."""
+        cuda = self.coordinates.is_cuda
+        before = torch.cuda.memory_allocated() if cuda else process_memory("VmRSS")
+        self.both()
+        self.both()
+        highest = torch.cuda.max_memory_allocated() if cuda else process_memory("VmHWM")
+        return (highest - before) / 2**20
+
+    def turn(self) -> list[float]:
+        """Seconds of one forward pass, of forward and backward, and of a matrix product."""
+        spent = []
+        for run in (self.forward, self.both, self.product):
+            begin = time.perf_counter()
+            run()
+            if self.coordinates.is_cuda:
+                torch.cuda.synchronize()
+            spent.append(time.perf_counter() - begin)
+        return spent
 
 
-def memory(
-    build: Callable[[str, int, int], nn.Module], name: str, coordinates: np.ndarray, device: torch.device
-) -> float:
-    """MiB that two times forward and backward add, at the highest, to this process, which should be a fresh one."""
-    net = build(name, 3, 20).to(device)
-    _, both = passes(net, torch.from_numpy(coordinates).to(device), torch.rand(len(coordinates), 3, device=device))
-    before = torch.cuda.memory_allocated() if device.type == "cuda" else process_memory("VmRSS")
-    both()
-    both()
-    highest = torch.cuda.max_memory_allocated() if device.type == "cuda" else process_memory("VmHWM")
-    return (highest - before) / 2**20
+_engine: list[Engine] = []  # of this process
+
+
+def start(*arguments: Any) -> None:
+    """Make this process's engine."""
+    _engine.append(Engine(*arguments))
+
+
+def call(method: str) -> Any:
+    """Have this process's engine do something."""
+    return getattr(_engine[0], method)()
 
 
 def process_memory(key: str) -> int:
@@ -126,39 +159,44 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="on a CPU")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
     builders = [build_sparse_unet]
     if importlib.util.find_spec("MinkowskiEngine") is None:
         print("MinkowskiEngine is not installed: no comparison")
     else:
         builders.append(build_minkowski_unet)
-    left, right = torch.randn(4096, 2048, device=options.device), torch.randn(2048, 2048, device=options.device)
     for name, count in CASES:
-        coordinates = room_voxels(count).to(options.device)
-        features = torch.rand(count, 3, device=options.device)
-        nets = [build(name, 3, 20).to(options.device) for build in builders]
-        runs = [run for net in nets for run in passes(net, coordinates, features)]
-        product, *durations = seconds([lambda: left @ right, *runs], options.device, options.repeats)
+        voxels = room_voxels(count)
+        with ExitStack() as stack:
+            processes = [
+                stack.enter_context(
+                    ProcessPoolExecutor(
+                        1,
+                        multiprocessing.get_context("spawn"),
+                        start,
+                        (build, name, voxels.numpy(), options.device, options.threads),
+                    )
+                )
+                for build in builders
+            ]
+            mebibytes = [process.submit(call, "memory").result() for process in processes]
+            turns = [[process.submit(call, "turn").result() for process in processes] for _ in range(options.repeats)]
+        # by engine: forward, forward and backward, matrix product
+        times = [[statistics.median(column) for column in zip(*own, strict=True)] for own in zip(*turns, strict=True)]
+        forward, both, product = times[0]
         peak = 2 * 4096 * 2048 * 2048 / product / 1e9
-        gflop = forward_gflop(nets[0], SparseTensor(coordinates, features))
-        mebibytes = []
-        for build in builders:
-            with ProcessPoolExecutor(
-                1, multiprocessing.get_context("spawn"), torch.set_num_threads, (options.threads,)
-            ) as fresh:
-                mebibytes.append(fresh.submit(memory, build, name, coordinates.cpu().numpy(), options.device).result())
-        forward, both = durations[:2]
+        gflop = forward_gflop(build_sparse_unet(name, 3, 20), SparseTensor(voxels, torch.rand(count, 3)))
         print(
             f"{name}, {count} voxels, {gflop / 2:.1f} GMAC, {options.device}, {options.threads} threads: forward "
             f"{forward:.2f} s, forward + backward {both:.2f} s, {3 * gflop / both / peak:.0%} of float32 matrix "
-            f"products' {peak:.0f} GFLOP/s, {mebibytes[0]:.0f} MiB"
+            f"products' {peak:.0f} GFLOP/s, {mebibytes[0]:.0f} MiB",
+            flush=True,
         )
-        if len(nets) > 1:
+        if len(times) > 1:
             print(
-                f"    MinkowskiEngine: forward {durations[2]:.2f} s ({durations[2] / forward:.2f} times ours), "
-                f"forward + backward {durations[3]:.2f} s ({durations[3] / both:.2f} times), "
-                f"{mebibytes[1]:.0f} MiB ({mebibytes[1] / mebibytes[0]:.2f} times)"
+                f"    MinkowskiEngine: forward {times[1][0]:.2f} s ({times[1][0] / forward:.2f} times ours), "
+                f"forward + backward {times[1][1]:.2f} s ({times[1][1] / both:.2f} times), "
+                f"{mebibytes[1]:.0f} MiB ({mebibytes[1] / mebibytes[0]:.2f} times)",
+                flush=True,
             )
 
 
