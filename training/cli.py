@@ -272,6 +272,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option(help="Of the weights, such as apache-2.0; publishing asks for it.")
     ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Half the bytes: convolutions in float16.")] = False,
 ) -> None:
     """Write the weights of a run as a weight folder of the zoo."""
     from .config import read_config
@@ -279,7 +280,7 @@ def export(
     from .export import loading_code
     from .run_folder import CONFIG
 
-    name = run_export(run, out, dense=dense, tag=tag, licence=licence)
+    name = run_export(run, out, dense=dense, tag=tag, licence=licence, half=half)
     console.print(f"{out}: {loading_code(read_config(run / CONFIG), name, str(out), dense=dense)}", soft_wrap=True)
 
 

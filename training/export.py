@@ -26,7 +26,9 @@ _BASELINE = """MoCo v2 by `pri3d-zoo`, on single frames: the 2D baseline of Pri3
 Momentum Contrastive Learning* (arXiv 2003.04297)"""
 
 
-def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", licence: str | None = None) -> str:
+def export(
+    run: Path, out: Path, *, dense: bool = False, tag: str = "local", licence: str | None = None, half: bool = False
+) -> str:
     """Write the backbone of a run as a weight folder, which appears whole or not at all.
 
     Args:
@@ -35,12 +37,13 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", lic
         dense: Encoder and decoder (``resunet*``) rather than the encoder alone.
         tag: What follows the dot in the name of the weights.
         licence: Of the weights, as the Hub names it (``apache-2.0``); needed before they can be published.
+        half: Convolutions and linear maps in float16, for half the bytes; a model loads them into its float32.
 
     Returns:
         The name of the model, such as ``resnet18_pri3d_joint``; ``loading_code`` says how it is loaded.
 
     Raises:
-        InputError: The run has no checkpoint, or ``out`` exists.
+        InputError: The run has no checkpoint, ``out`` exists, or a weight is beyond float16.
     """
     if out.exists():
         raise InputError(f"{out} exists already; weight folders are not overwritten: give another, or remove it")
@@ -83,9 +86,11 @@ def export(run: Path, out: Path, *, dense: bool = False, tag: str = "local", lic
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         tensors = {key: value.contiguous() for key, value in tensors.items()}  # they are channels last
+        if half:
+            tensors = {key: in_half(key, value) for key, value in tensors.items()}
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n")
-        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained, dense))
+        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained, dense, half))
         temporary.chmod(0o755)
         temporary.rename(out)
     finally:
@@ -106,6 +111,21 @@ def whole_encoder(name: str, trained: nn.Module) -> tuple[dict[str, Tensor], lis
     return whole | tensors, [key for key in whole if key not in tensors]
 
 
+def in_half(name: str, tensor: Tensor) -> Tensor:
+    """A weight of two dimensions or more in float16; what is left, batch norms and offsets, has small numbers in it,
+    and few, so that it stays as it is.
+
+    Raises:
+        InputError: It has values that float16 cannot hold.
+    """
+    if tensor.ndim < 2 or not tensor.is_floating_point():
+        return tensor
+    halved = tensor.half()
+    if not torch.isfinite(halved).all():
+        raise InputError(f"{name} reaches {tensor.abs().max():g}, beyond float16; export it without --half")
+    return halved
+
+
 def loading_code(config: Config, name: str, folder: str, *, dense: bool) -> str:
     """The call that makes the model of a weight folder."""
     if config.loss.method not in METHODS:  # the zoo has no name for it
@@ -115,7 +135,14 @@ def loading_code(config: Config, name: str, folder: str, *, dense: bool) -> str:
 
 
 def model_card(
-    config: Config, name: str, tag: str, run: Path, licence: str | None, untrained: Sequence[str], dense: bool
+    config: Config,
+    name: str,
+    tag: str,
+    run: Path,
+    licence: str | None,
+    untrained: Sequence[str],
+    dense: bool,
+    half: bool,
 ) -> str:
     """The README of a weight folder, with Hub front matter. It states how the weights were made, and no result."""
     environment = run_environment(run)
@@ -151,6 +178,7 @@ model = {loading_code(config, name, "this folder", dense=dense)}
 weight decay {config.optimizer.weight_decay} |
 | command | `{command}` |
 | made with | {", ".join(f"{key} {value}" for key, value in environment.items())} |
+| stored in | {"float16, batch norms and offsets in float32" if half else "float32"} |
 {behind}
 Convolutions before a batch norm have the norms that they had before training, which changes nothing in what the network
 computes but lets fine-tuning move them.

@@ -55,8 +55,9 @@ def open_run(config: Any, initialisation: str, processes: int = 1) -> None:
                     f"use run=ANOTHER_FOLDER, or the same value"
                 )
     save_config(config, run / CONFIG)
+    program = Path(sys.argv[0]).name
     environment = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["pri3d-train" if program == "__main__.py" else program, *sys.argv[1:]]),
         "initialisation": initialisation,
         **({"git": git} if (git := git_state(Path(__file__))) else {}),
         **{name: version(name) for name in PACKAGES},

@@ -12,7 +12,7 @@ import pri3d_zoo
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.backbones import load_backbone
-from pri3d_zoo.training.export import export, loading_code
+from pri3d_zoo.training.export import export, in_half, loading_code
 from pri3d_zoo.training.initialise import initial_model
 from pri3d_zoo.training.pretrain import pretrain
 from pri3d_zoo.training.run_folder import trained_model, trained_network
@@ -203,3 +203,25 @@ def test_the_licence_is_where_the_hub_reads_it(tiny_run, tmp_path):
 
     export(tiny_run, tmp_path / "folder", licence="cc-by-4.0")
     assert metadata_load(tmp_path / "folder" / "README.md")["license"] == "cc-by-4.0"
+
+
+def test_half_the_bytes_are_the_same_weights_to_eleven_bits(tiny_run, folders, tmp_path):
+    export(tiny_run, tmp_path / "half", tag="tiny", half=True)
+    whole, half = (load_file(folder / "model.safetensors") for folder in (folders[0], tmp_path / "half"))
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (folders[0], tmp_path / "half")]
+    assert 0.5 < sizes[1] / sizes[0] < 0.51
+    for key, value in whole.items():
+        if value.ndim < 2:
+            assert torch.equal(half[key], value), key
+        else:
+            assert half[key].dtype == torch.float16
+            torch.testing.assert_close(half[key].float(), value, rtol=2**-11, atol=2**-25)  # below: subnormal steps
+    model = pri3d_zoo.create_model("resnet18_pri3d_joint", checkpoint_path=tmp_path / "half")
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert_bit_equal(model, {key: value.to(whole[key].dtype) for key, value in half.items()})
+    assert "| stored in | float16, batch norms and offsets in float32 |" in (tmp_path / "half/README.md").read_text()
+
+
+def test_a_weight_that_float16_cannot_hold():
+    with pytest.raises(InputError, match=r"stem\.weight reaches 70000, beyond float16"):
+        in_half("stem.weight", torch.full((2, 2), 7e4))
