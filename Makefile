@@ -5,19 +5,25 @@ DEMO ?= demo
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test quick lint bench clean
+.PHONY: demo test quick coverage lint docs bench fuzz clean
 
 demo: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh $(DEMO)
 
 # one thread for each test process: threads that wait for a core that another process has slow tests many times
-test quick: export OMP_NUM_THREADS = 1
+test quick coverage: export OMP_NUM_THREADS = 1
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report term
+
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -33,8 +39,15 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/zoo.py
 	$(BIN)/python benchmarks/synthrooms.py --rooms 6
 
+# ten minutes for each reader of strangers' files
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[fuzz]"
+	for target in weights checkpoints sens store config; do \
+		$(BIN)/python fuzz/$$target.py -max_total_time=600 -rss_limit_mb=4096 || exit; \
+	done
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist docs/_build *.egg-info
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
