@@ -130,6 +130,11 @@ def test_weights_to_start_from(rooms, tiny_run, tmp_path):
         initial_segmenter(configure(rooms, tmp_path / "run", "with_decoder=true"), 13)
 
 
+def test_a_size_that_deeplabv3plus_cannot_take(rooms, tmp_path):
+    with pytest.raises(InputError, match=r"size=\[120, 160\]: deeplabv3plus .* multiples of 16"):
+        initial_segmenter(configure(rooms, tmp_path / "run", "network=deeplabv3plus", "size=[120,160]"), 13)
+
+
 def test_the_same_seed_starts_with_the_same_weights(rooms, tmp_path):
     first, second, third = (
         initial_segmenter(configure(rooms, tmp_path / "run", f"seed={seed}"), 13)[0] for seed in (1, 1, 2)

@@ -28,25 +28,35 @@ that a pair with augmented colours takes.
 
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .frame import Frame
 
 STORE_VERSION = 1
 SUFFIX = ".pri3d.zip"
 JPEG_QUALITY = 95
-ARRAYS = ("intrinsics", "camera_to_world", "pairs", "overlaps", "voxels", "voxel_colors")
+# of each array, the type and the shape of a row
+ARRAYS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+    "intrinsics": (np.float64, (3, 3)),
+    "camera_to_world": (np.float64, (4, 4)),
+    "pairs": (np.int32, (2,)),
+    "overlaps": (np.float32, ()),
+    "voxels": (np.int32, (3,)),
+    "voxel_colors": (np.uint8, (3,)),
+}
+LABELS = {"semantic": ("L",), "instance": ("I;16", "I")}  # by mode of the image; Pillow has two for 16 bits
 LOCAL_HEADER = 30  # bytes of a zip member's own header, before its name
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the bytes of a scene must not tell when it was prepared
 
@@ -186,17 +196,17 @@ class Scene:
         try:
             with zipfile.ZipFile(path) as file:
                 members = file.infolist()
+            length = path.stat().st_size
         except FileNotFoundError:
             raise InputError(f"{path}: there is no such scene; run prepare") from None
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
             raise self._broken(str(error)) from None
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise self._broken("its members are compressed, so another tool has packed it")
+        if any(member.header_offset < 0 or member.header_offset + member.file_size > length for member in members):
+            raise self._broken("its members reach beyond its end")  # a read would make room for all they claim
         self._members = {member.filename: (member.header_offset, member.file_size, member.CRC) for member in members}
-        self.manifest: dict[str, Any] = json.loads(self._read("manifest.json"))
-        version = self.manifest["version"]
-        if version != STORE_VERSION:
-            raise self._broken(f"it has version {version} of the format, and this program reads {STORE_VERSION}")
+        self.manifest = self._manifest()
         self.frame_ids: list[str] = self.manifest["frames"]
         self.size: tuple[int, int] = (self.manifest["size"][0], self.manifest["size"][1])
         self.voxel_size: float = self.manifest["voxel_size"]
@@ -208,22 +218,25 @@ class Scene:
     @cached_property
     def intrinsics(self) -> NDArray[np.float64]:
         """(N, 3, 3), pixels."""
-        return self._array("intrinsics")
+        return self._array("intrinsics", len(self.frame_ids))
 
     @cached_property
     def camera_to_world(self) -> NDArray[np.float64]:
         """(N, 4, 4)."""
-        return self._array("camera_to_world")
+        return self._array("camera_to_world", len(self.frame_ids))
 
     @cached_property
     def pairs(self) -> NDArray[np.int32]:
         """(P, 2), indices i < j of frames that overlap."""
-        return self._array("pairs")
+        pairs: NDArray[np.int32] = self._array("pairs")
+        if pairs.size and not (pairs.min() >= 0 and pairs.max() < len(self.frame_ids)):
+            raise self._broken("its pairs are of frames that it does not have")
+        return pairs
 
     @cached_property
     def overlaps(self) -> NDArray[np.float32]:
         """(P,), the share of corresponding points of each pair."""
-        return self._array("overlaps")
+        return self._array("overlaps", len(self.pairs))
 
     @property
     def voxels(self) -> NDArray[np.int32]:
@@ -239,15 +252,16 @@ class Scene:
     @property
     def voxel_colors(self) -> NDArray[np.uint8]:
         """(M, 3) RGB, read each time."""
-        return self._array("voxel_colors")
+        return self._array("voxel_colors", self._voxel_count)
 
     def color(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB."""
-        return self._image(f"color/{self.frame_ids[index]}.jpg")
+        return self._image(f"color/{self.frame_ids[index]}.jpg", "JPEG", ("RGB",))
 
     def depth(self, index: int) -> NDArray[np.float32]:
         """(H, W), metres, 0 = no reading."""
-        return self._image(f"depth/{self.frame_ids[index]}.png").astype(np.float32) / np.float32(1000)
+        millimetres = self._image(f"depth/{self.frame_ids[index]}.png", "PNG", ("I;16", "I"))
+        return millimetres.astype(np.float32) / np.float32(1000)
 
     def semantic(self, index: int) -> NDArray[np.uint8] | None:
         """(H, W), NYU40 ids, 0 = void; or None."""
@@ -262,6 +276,27 @@ class Scene:
         for name in self._members:
             self._read(name)
 
+    @cached_property
+    def _voxel_count(self) -> int:
+        return len(self.voxels)
+
+    def _manifest(self) -> dict[str, Any]:
+        """The manifest, in which what a reader needs is there and of its kind."""
+        try:
+            manifest = json.loads(self._read("manifest.json"))
+            if manifest["version"] != STORE_VERSION:
+                version = manifest["version"]
+                raise self._broken(f"it has version {version!r} of the format, and this program reads {STORE_VERSION}")
+            frames, size, voxel_size = manifest["frames"], manifest["size"], manifest["voxel_size"]
+            fits = all(isinstance(id, str) and id.isprintable() for id in frames) and isinstance(frames, list)
+            fits &= len(size) == 2 and all(isinstance(length, int) and 0 < length < 2**16 for length in size)
+            fits &= isinstance(voxel_size, float) and 0 < voxel_size < math.inf
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+            raise self._broken(f"its manifest cannot be read, {first_line(error)}") from None
+        if not fits:
+            raise self._broken("the frames, size or voxel_size of its manifest are none")
+        return cast(dict[str, Any], manifest)
+
     def _check_members(self) -> None:
         """Names have no checksum of their own, and labels whose name is damaged would just seem not to be there."""
         needed = {"manifest.json", *(f"{name}.npy" for name in ARRAYS)}
@@ -274,14 +309,33 @@ class Scene:
 
     def _labels(self, name: str, index: int) -> NDArray[Any] | None:
         member = f"{name}/{self.frame_ids[index]}.png"
-        return self._image(member) if member in self._members else None
+        return self._image(member, "PNG", LABELS[name]) if member in self._members else None
 
-    def _image(self, name: str) -> NDArray[Any]:
-        with Image.open(io.BytesIO(self._read(name))) as image:
-            return np.array(image)
+    def _image(self, name: str, kind: str, modes: tuple[str, ...]) -> NDArray[Any]:
+        data = self._read(name)
+        try:
+            with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+                # before it is unpacked: a few bytes may swell to gigabytes
+                if image.size == self.size[::-1] and image.mode in modes:
+                    return np.array(image)
+                found = f"{image.size[::-1]} {image.mode}"
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise self._broken(f"{name} is no {kind} that can be read: {first_line(error)}") from None
+        raise self._broken(f"{name} is an image of {found}, where {self.size} {' or '.join(modes)} is needed")
 
-    def _array(self, name: str) -> NDArray[Any]:
-        return np.load(io.BytesIO(self._read(f"{name}.npy")), allow_pickle=False)
+    def _array(self, name: str, rows: int | None = None) -> NDArray[Any]:
+        """An array with so many rows, or any number of them; what its header claims is not made room for unseen."""
+        kind, row = ARRAYS[name]
+        data = io.BytesIO(self._read(f"{name}.npy"))
+        try:
+            np.lib.format.read_magic(data)
+            shape, _, found = np.lib.format.read_array_header_1_0(data)
+            whole = math.prod(shape) * found.itemsize == len(data.getvalue()) - data.tell()
+            if found == kind and shape[1:] == row and rows in (None, shape[0]) and whole:
+                return np.load(io.BytesIO(data.getvalue()), allow_pickle=False)
+        except (ValueError, IndexError, EOFError) as error:
+            raise self._broken(f"{name}.npy is no array that can be read: {first_line(error)}") from None
+        raise self._broken(f"{name}.npy is an array of {shape} {found}, where {('n', *row)} {kind.__name__} is needed")
 
     def _read(self, name: str) -> bytes:
         """A member's bytes, in one read of header and data."""

@@ -18,7 +18,7 @@ from .initial import initial_backbone
 from .label_sets import IGNORED, label_set
 from .labelled_images import LabelledImages, find_items
 from .segmentation_config import SegmentationConfig
-from .segmenters import Segmenter
+from .segmenters import Network, Segmenter
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +137,11 @@ def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segment
     """The network before its first step, and which parts of it are not random.
 
     Raises:
-        InputError, WeightsError: ``init`` names nothing that is there, or its weights do not fit.
+        InputError, WeightsError: ``init`` names nothing that is there, its weights do not fit, or the network takes no
+            images of this size.
     """
+    if config.network == Network.deeplabv3plus and any(side % 16 for side in config.size):
+        raise InputError(f"size={config.size}: deeplabv3plus puts stages side by side, and wants multiples of 16")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = Segmenter(config.network, config.encoder, classes, auxiliary=config.auxiliary_weight > 0)

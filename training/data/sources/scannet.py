@@ -27,7 +27,8 @@ FRAME = struct.Struct("<16f4Q")  # pose, time stamps of colour and depth, bytes 
 VERSION = 4
 LONGEST_NAME = 4096  # bytes; a longer name, and more frames than this, are those of a file that is something else
 MOST_FRAMES = 10_000_000
-COLOR_COMPRESSIONS = {1: "png", 2: "jpeg"}
+MOST_PIXELS = 50_000_000  # of an image: what a few bytes of zlib may swell to
+COLOR_COMPRESSIONS = {1: "PNG", 2: "JPEG"}
 RAW_DEPTH, ZLIB_DEPTH = 0, 1
 OTHER_COMPRESSIONS = {-1: "of a kind unknown", 0: "not at all", 2: "with occi, which only the scanner's library reads"}
 
@@ -161,7 +162,8 @@ def read_header(path: Path) -> SensHeader:
     if depth_compression not in (RAW_DEPTH, ZLIB_DEPTH):
         how = OTHER_COMPRESSIONS.get(depth_compression, f"by method {depth_compression}")
         raise InputError(f"{path}: its depth is compressed {how}; write it again with zlib_ushort")
-    sane = min(color_width, color_height, depth_width, depth_height) > 0 and frames <= MOST_FRAMES
+    pixels = (color_width * color_height, depth_width * depth_height)
+    sane = min(pixels) > 0 and max(pixels) <= MOST_PIXELS and frames <= MOST_FRAMES
     if not sane or not (np.isfinite(depth_shift) and depth_shift > 0):
         raise InputError(
             f"{path}: its header is broken (sizes, depth shift and frames are {values[66:]}); get it again"
@@ -202,13 +204,14 @@ def _read_frame(file: io.FileIO, header: SensHeader, id: str, found: bytes) -> F
 
 def _decode_color(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            color = np.array(image.convert("RGB"))
+        # of no other format: Pillow knows many, and for some of them calls other programs
+        with Image.open(io.BytesIO(data), formats=tuple(COLOR_COMPRESSIONS.values())) as image:
+            found = image.size[::-1]
+            if found == size:  # else it is not unpacked: it may be of any size
+                return np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"its colour is broken ({error})") from None
-    if color.shape[:2] != size:
-        raise InputError(f"its colour is {color.shape[:2]}, where the header says {size}")
-    return color
+    raise InputError(f"its colour is {found}, where the header says {size}")
 
 
 def _decode_depth(data: bytes, header: SensHeader) -> NDArray[np.float32]:
