@@ -20,7 +20,8 @@ TRAINING = {
     "matches": {"geometry", "seeds"},
     "data": {"data", "geometry", "errors", "seeds"},
     "networks": {"networks", "matches", "geometry", "errors"},
-    "initialise": {"config", "errors", "networks"},
+    "colors": {"data.augment", "errors"},
+    "initialise": {"colors", "config", "data.augment", "errors", "networks"},
     "tasks": {"config", "data.augment", "data.dataset", "networks", "losses", "matches"},
     "metrics": {"files"},
     "loop": {"checkpoint", "errors", "metrics", "seeds"},
@@ -44,6 +45,7 @@ TRAINING = {
     "evaluate": {
         "evaluate",
         "checkpoint",
+        "colors",
         "config",
         "data.augment",
         "data.dataset",

@@ -1,7 +1,10 @@
 """The networks of a run before its first step: what they are made of, and where the encoder's weights come from."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -9,10 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pri3d_zoo.convert import compare_keys, describe_state_dict
-from pri3d_zoo.hub import find_weights
+from pri3d_zoo.hub import CONFIG_FILE, find_weights
 
+from .colors import expect_imagenet_colors
 from .config import Config, Method
-from .errors import InputError
+from .data.augment import IMAGENET_MEAN, IMAGENET_STD
+from .errors import InputError, first_line
 from .networks.moco import MoCo
 from .networks.sparse import SparseUNet
 from .networks.two_branch import TwoBranch
@@ -52,10 +57,13 @@ def initial_model(config: Config) -> TwoBranch | MoCo:
                 f"init={config.init}: timm could not get the weights {name} ({type(error).__name__}); "
                 f"give init=FOLDER with a weight folder, or init=scratch"
             ) from error
-        _load_encoder(model.backbone.encoder, pretrained.state_dict(), config, "timm's weights")
+        _load_encoder(
+            model.backbone.encoder, pretrained.state_dict(), config, "timm's weights", pretrained.pretrained_cfg
+        )
     elif config.init != "scratch":
         file = _weight_file(config)
-        _load_encoder(model.backbone.encoder, load_file(file), config, file.name)
+        cfg = _pretrained_cfg(file.with_name(CONFIG_FILE))
+        _load_encoder(model.backbone.encoder, load_file(file), config, file.name, cfg)
     if isinstance(model, MoCo):
         model.start_keys()
     return model
@@ -93,7 +101,19 @@ def _weight_file(config: Config) -> Path:
     return find_weights(config.model.encoder, path=config.init)
 
 
-def _load_encoder(encoder: nn.Module, weights: dict[str, Tensor], config: Config, source: str) -> None:
+def _pretrained_cfg(file: Path) -> dict[str, Any]:
+    """What a weight folder says of its images; nothing where a weight file stands alone."""
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text()).get("pretrained_cfg", {}))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{file} cannot be read ({first_line(error)}); export the weights again") from None
+
+
+def _load_encoder(
+    encoder: nn.Module, weights: dict[str, Tensor], config: Config, source: str, pretrained_cfg: Mapping[str, Any]
+) -> None:
     with torch.device("meta"):
         whole = timm.create_model(config.model.encoder, num_classes=0).state_dict()  # and what lies behind its stages
     report = compare_keys(weights, whole)
@@ -103,3 +123,5 @@ def _load_encoder(encoder: nn.Module, weights: dict[str, Tensor], config: Config
             f"not the encoder {config.model.encoder} ({report.summary()})"
         )
     encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
+    colors = pretrained_cfg.get("mean", IMAGENET_MEAN), pretrained_cfg.get("std", IMAGENET_STD)
+    expect_imagenet_colors(encoder, config.model.encoder, *colors)

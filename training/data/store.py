@@ -290,7 +290,7 @@ class Scene:
             frames, size, voxel_size = manifest["frames"], manifest["size"], manifest["voxel_size"]
             fits = all(isinstance(id, str) and id.isprintable() for id in frames) and isinstance(frames, list)
             fits &= len(size) == 2 and all(isinstance(length, int) and 0 < length < 2**16 for length in size)
-            fits &= isinstance(voxel_size, float) and 0 < voxel_size < math.inf
+            fits &= isinstance(voxel_size, int | float) and 0 < voxel_size < math.inf
         except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"its manifest cannot be read, {first_line(error)}") from None
         if not fits:
@@ -305,7 +305,7 @@ class Scene:
         names = set(self._members)
         if not needed <= names <= needed | optional:
             wrong = sorted((needed - names) | (names - needed - optional))
-            raise self._broken(f"{wrong[0]} is missing, or there without a frame")
+            raise self._broken(f"{wrong[0]!r} is missing, or there without a frame")
 
     def _labels(self, name: str, index: int) -> NDArray[Any] | None:
         member = f"{name}/{self.frame_ids[index]}.png"

@@ -1,13 +1,17 @@
 """What a network that is fine-tuned starts from."""
 
+from typing import Any
+
 from torch import nn
 
+from ..colors import expect_imagenet_colors
 from ..errors import InputError
-from .backbones import Backbone, load_backbone
+from .backbones import Backbone, FeatureMaps, load_backbone
 
 
 def initial_backbone(init: str, encoder: str) -> Backbone | None:
-    """The weights that a recipe's ``init`` names, for an encoder of timm's; None for ``scratch``.
+    """The weights that a recipe's ``init`` names, for an encoder of timm's that is given ImageNet's colours, whatever
+    they wanted; None for ``scratch``.
 
     Args:
         init: scratch, imagenet (timm's weights), imagenet:TAG, or whatever ``load_backbone`` takes.
@@ -20,7 +24,11 @@ def initial_backbone(init: str, encoder: str) -> Backbone | None:
         return None
     word, _, tag = init.partition(":")
     name = (f"{encoder}.{tag}" if tag else encoder) if word == "imagenet" else init
-    return load_backbone(name)
+    found = load_backbone(name)
+    network: Any = found.maps.network
+    encoder_only = network if found.decoder is None else network.encoder
+    expect_imagenet_colors(encoder_only, found.encoder, found.mean, found.std)
+    return Backbone(found.encoder, found.decoder, FeatureMaps(network))
 
 
 def take_weights(target: nn.Module, source: nn.Module) -> None:
