@@ -171,7 +171,8 @@ def _info(options: argparse.Namespace) -> list[str]:
                 }
     if not places:
         lines["weights"] = f"none can be had yet: {WAY_OUT}"
-    return [f"{key:<14}{value}" for key, value in lines.items()]
+    width = max(map(len, lines)) + 2
+    return [f"{key:<{width}}{value}" for key, value in lines.items()]
 
 
 @cache

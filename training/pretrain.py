@@ -29,7 +29,7 @@ def pretrain(config: Config) -> bool:
     """Run or continue the pre-training that ``config`` describes, in the folder ``config.run``.
 
     Returns:
-        Whether the last step was reached (False: stopped by a signal, after saving).
+        Whether the last step was reached, rather than a signal that stopped the run after saving.
 
     Raises:
         InputError: The store, the initialisation or the state of the run folder does not fit.
