@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .convert import detect_format
+from .convert import detect_format, printable
 from .weights import WeightsError
 
 _WRAPPERS = ("model", "state_dict", "model_state")  # the authors and detectron2; Lightning and MoCo; pycls
@@ -56,7 +56,7 @@ def _read(path: Path) -> Any:
     except Exception as error:  # from bytes that are no weights, the readers raise whatever they lead them to
         if called := re.search(r"GLOBAL (\S+)", str(error)):
             raise WeightsError(
-                f"{path} is refused: it is a pickle that wants to call {called[1]}, "
+                f"{path} is refused: it is a pickle that wants to call {printable(called[1])}, "
                 "and weights need no more than tensors; save its state dict alone"
             ) from None
         with path.open("rb") as stream:
@@ -67,7 +67,7 @@ def _read(path: Path) -> Any:
             if page
             else f"{type(error).__name__}: {error}".splitlines()[0].split(". ")[0].rstrip(": ")
         )
-        raise WeightsError(f"{path} is not weights, or broken ({reason}); fetch it again") from None
+        raise WeightsError(f"{path} is not weights, or broken ({printable(reason)}); fetch it again") from None
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
@@ -86,11 +86,26 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
 
     tensors = {}
     for name, value in state_dict.items():
-        tensor: object = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        try:
+            tensor: object = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        except (TypeError, ValueError):  # of text, of times, of records
+            raise WeightsError(f"{path} is no state dict: {name!r} in it is an array of {value.dtype}") from None
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(f"{path} is no state dict: {name!r} in it is {type(value).__name__} and not a tensor")
+        if not _is_plain(tensor):
+            raise WeightsError(
+                f"{path} is refused: {name!r} in it is sparse, quantised, without data or larger than its data; "
+                "save plain tensors"
+            )
         tensors[name] = tensor
     return tensors
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is dense and has all of its elements; one of a terabyte may be a repetition of four bytes."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 class _ArrayUnpickler(pickle.Unpickler):

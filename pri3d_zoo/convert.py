@@ -72,7 +72,7 @@ class KeyReport:
     mismatched: tuple[str, ...] = ()
     """Expected and there, but of another shape."""
     left_out: tuple[str, ...] = ()
-    """Parts of the source that were not asked for: a classifier, heads, the decoder of an encoder."""
+    """Parts of the source that were not asked for (a classifier, heads, the decoder of an encoder)."""
 
     @property
     def fits(self) -> bool:
@@ -249,6 +249,11 @@ def expected_unet3d(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensors.get(name, torch.empty(0)) for name in names}
 
 
+def printable(name: str) -> str:
+    """A name out of a file as it may be shown: with no line break, and with nothing that a terminal would obey."""
+    return name if name.isprintable() else ascii(name)
+
+
 def _check_direction(source: str, target: str, part: str) -> None:
     if part not in PARTS:
         raise WeightsError(f"there is no part {part!r} of a network; the parts are {', '.join(PARTS)}")
@@ -299,4 +304,4 @@ def _to_detectron2(key: str) -> str:
 
 
 def _first_names(names: Sequence[str]) -> str:
-    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    return f" ({', '.join(map(printable, names[:3]))}{', ...' if len(names) > 3 else ''})" if names else ""

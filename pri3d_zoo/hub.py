@@ -19,22 +19,14 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from torch import Tensor, nn
 
 from . import weights
-from .convert import compare_keys, describe_state_dict
+from .convert import compare_keys, describe_state_dict, printable
 from .download import download, fault_of, first_line
+from .image_facts import facts_of
 from .names import ModelName, parse_name
 from .weights import BUNDLED, BUNDLED_FOLDER, CONFIG_FILE, WEIGHT_FILE, Weights, WeightsError
 
 ENVIRONMENT_VARIABLE = "PRI3D_WEIGHTS"
 CONVERT = "pri3d-zoo convert CHECKPOINT FOLDER --to timm"
-
-# What a folder's config.json may say about the images its weights want and where they come from. The rest of a timm
-# configuration (head, first convolution) follows from the model and is not taken from files.
-_FROM_CONFIG = frozenset(
-    (
-        *("input_size", "test_input_size", "min_input_size", "interpolation", "crop_pct", "test_crop_pct", "crop_mode"),
-        *("mean", "std", "tag", "license", "description", "origin_url", "paper_name", "paper_ids", "notes"),
-    )
-)
 
 
 def pretrained_cfgs(models: list[str], *, first_conv: str, classifier: str) -> Any:
@@ -188,18 +180,19 @@ def read_config(model: str, tag: str | None, file: Path) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
-        architecture, cfg = config["architecture"], dict(config["pretrained_cfg"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        architecture, cfg = str(config["architecture"]), dict(config["pretrained_cfg"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{config_file} is not a timm configuration: {error!r}; export the weights again") from error
     if not _is_of(model, architecture, config.get("model_args")):
-        raise WeightsError(f"{file.parent} holds {architecture}, not {model}; ask for the model that it holds")
-    if tag and cfg.get("tag", tag) != tag:
         raise WeightsError(
-            f"{file.parent} holds {model}.{cfg['tag']}, not {model}.{tag}; ask for the tag that it holds"
+            f"{file.parent} holds {printable(architecture)}, not {model}; ask for the model that it holds"
         )
-    return {
-        key: tuple(value) if isinstance(value, list) else value for key, value in cfg.items() if key in _FROM_CONFIG
-    }
+    said = facts_of(cfg, config_file)
+    if tag and said.get("tag", tag) != tag:
+        raise WeightsError(
+            f"{file.parent} holds {model}.{printable(said['tag'])}, not {model}.{tag}; ask for the tag that it holds"
+        )
+    return said
 
 
 def check_state_dict(variant: str, state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -229,7 +222,7 @@ def _is_of(model: str, architecture: str, arguments: Any) -> bool:
     """Whether a configuration is of a model, be it by the zoo's name or by that which timm builds the network by."""
     parsed = parse_name(model)
     if architecture == "resunet" and parsed is not None:
-        return parsed.dense and (arguments or {}).get("encoder_name") == parsed.encoder
+        return parsed.dense and isinstance(arguments, dict) and arguments.get("encoder_name") == parsed.encoder
     return architecture in (model, model.partition("_pri3d_")[0])
 
 

@@ -56,7 +56,7 @@ class Weights:
     metrics: Mapping[str, float]
     """Measured results, by benchmark."""
     protocol: str
-    """How the metrics were measured: split, resolution, seeds."""
+    """How the metrics were measured (split, resolution, seeds)."""
     paper: str = "arXiv:2104.11225"
     """The method."""
 

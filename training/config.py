@@ -6,20 +6,24 @@ file, the ``key=value`` arguments. A key that does not exist is an error, wherev
 """
 
 import difflib
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from .errors import InputError, first_line
 from .files import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
+# what PyYAML and OmegaConf make of text that is no configuration; ValueErrors are those of numbers and of UTF-8
+UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError)
 Schema = TypeVar("Schema")
 
 
@@ -201,15 +205,16 @@ def load_config(recipe: str, overrides: Sequence[str] = (), schema: type[Any] = 
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or not key:
-            raise InputError(f"'{override}' is not an override; write key=value, for example steps=300")
+            raise InputError(f"{override!r} is not an override; write key=value, for example steps=300")
         try:
             dotted = OmegaConf.from_dotlist([override])
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise InputError(f"'{override}' cannot be read: {first_line(error)}") from None
+        except UNREADABLE as error:
+            raise InputError(f"{override!r} cannot be read: {first_line(error)}") from None
         merged = _merge(merged, dotted, "the command line", schema)
-    for key in sorted(OmegaConf.missing_keys(merged)):
-        raise InputError(f"the recipe '{recipe}' needs {key}=FOLDER on the command line")
-    config = OmegaConf.to_object(merged)
+    with _resolving(f"the recipe '{recipe}'"):
+        for key in sorted(OmegaConf.missing_keys(merged)):
+            raise InputError(f"the recipe '{recipe}' needs {key}=FOLDER on the command line")
+        config = OmegaConf.to_object(merged)
     if isinstance(config, Config):
         _check(config)
     return config
@@ -220,14 +225,16 @@ def read_config(path: Path) -> Config: ...
 @overload
 def read_config(path: Path, schema: type[Schema]) -> Schema: ...
 def read_config(path: Path, schema: type[Any] = Config) -> Any:
-    """The configuration that a run saved with ``save_config``."""
-    try:
-        merged = _merge(OmegaConf.structured(schema), cast(DictConfig, OmegaConf.load(path)), str(path), schema)
-    except FileNotFoundError:
-        raise InputError(f"{path.parent} is not the folder of a run: {path.name} is missing") from None
-    except (YAMLError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
-    return OmegaConf.to_object(merged)
+    """The configuration that a run saved with ``save_config``.
+
+    Raises:
+        InputError: There is none, or it cannot have been written by that.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not the folder of a run: {path.name} is missing")
+    merged = _merge(OmegaConf.structured(schema), _read_yaml(path), str(path), schema)
+    with _resolving(str(path)):
+        return OmegaConf.to_object(merged)
 
 
 def save_config(config: Any, path: Path) -> None:
@@ -251,18 +258,41 @@ def _merged_recipe(path: Path, above: list[Path], schema: type[Any]) -> DictConf
     path = path.resolve()
     if path in above:
         raise InputError(f"{path} is a base of itself, by way of {above[-1]}; take 'base' out of one of them")
-    try:
-        changes = OmegaConf.load(path)
-    except (YAMLError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
-    if not isinstance(changes, DictConfig):
-        raise InputError(f"{path} holds a list; a recipe is a mapping of keys to values")
-    base = changes.pop("base", None)
+    changes = _read_yaml(path)
+    with _resolving(str(path)):
+        base = changes.pop("base", None)
     if base is None:
         start = OmegaConf.structured(schema)
     else:
         start = _merged_recipe(_recipe_path(str(base), path.parent), [*above, path], schema)
     return _merge(start, changes, str(path), schema)
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    """The mapping in a file, which may be from anywhere."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        # a few lines of aliases of aliases stand for more values than any memory holds
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"{path} has aliases (*name), which are not read; write out what they stand for")
+        content = OmegaConf.load(io.StringIO(text))
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{path} cannot be read as YAML: {first_line(error)}; write it again") from None
+    if not isinstance(content, DictConfig):
+        raise InputError(f"{path} holds a list; it must be a mapping of keys to values")
+    return content
+
+
+@contextmanager
+def _resolving(origin: str) -> Iterator[None]:
+    """What OmegaConf says of values that are missing or refer to what is not there, as the error of ``origin``."""
+    try:
+        yield
+    except (OmegaConfBaseException, RecursionError) as error:
+        key = getattr(error, "full_key", None)
+        raise InputError(f"{origin}: {first_line(error)}" + (f" (key {key!r})" if key else "")) from None
 
 
 def _recipe_path(recipe: str, folder: Path = Path()) -> Path:
@@ -284,14 +314,12 @@ def _merge(base: DictConfig, changes: DictConfig, origin: str, schema: type[Any]
             continue
         sections = {name.partition(".")[0] for name in known if "." in name}
         if key in sections:
-            raise InputError(f"'{key}={value}' in {origin}: {key} is a group of keys, set for example {key}.…=…")
+            raise InputError(f"{f'{key}={value}'!r} in {origin}: {key} is a group of keys, set for example {key}.…=…")
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
-        raise InputError(f"unknown key '{key}' in {origin}{hint}")
-    try:
+        raise InputError(f"unknown key {key!r} in {origin}{hint}")
+    with _resolving(origin):
         return cast(DictConfig, OmegaConf.merge(base, changes))
-    except OmegaConfBaseException as error:
-        raise InputError(f"{origin}: {first_line(error)} (key {error.full_key})") from None
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

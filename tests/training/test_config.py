@@ -119,3 +119,35 @@ def test_weights_are_one_for_each_store(values):
     with pytest.raises(InputError, match=r"data.weights=.* one number above 0 for each store, and there are 2"):
         load_config("demo", [*NEEDED, "data.more_stores=[other]", f"data.weights={values}"])
     assert load_config("demo", [*NEEDED, "data.more_stores=[other]", "data.weights=[1,2]"]).data.weights == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"run: \xff\xfe", "cannot be read as YAML"),
+        (b"[" * 5000, "cannot be read as YAML"),
+        (b"steps: 1" + b"0" * 5000, "cannot be read as YAML"),
+        (b"run: &a [x, x]\ninit: *a", "has aliases (*name), which are not read; write out"),
+        (b"- run", "holds a list"),
+        (b"7", "cannot be read as YAML"),
+        (b"run: ${nothing}\ndata: {store: s}", "nothing"),
+        (b"run: ${run}\ndata: {store: s}", "run"),
+        (b"steps: 3", "missing mandatory value: run"),
+        (b'"st\\neps": 3', r"unknown key 'st\neps'"),
+    ],
+)
+def test_a_stranger_s_configuration_is_read_or_refused(tmp_path, text, words):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text)
+    with pytest.raises(InputError) as error:
+        read_config(path)
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_aliases_of_aliases_fill_no_memory(tmp_path):
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="has aliases"):
+        load_config(str(tmp_path / "bomb.yaml"), NEEDED)

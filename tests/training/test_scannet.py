@@ -371,3 +371,32 @@ def test_prepare_on_the_command_line(release: Path, tmp_path: Path) -> None:
     other = Scene(scene_path(store, "scene0000_00"))
     assert other.frame_ids == ["000000", "000002"]
     assert other.pairs.tolist() == [[0, 1]]
+
+
+def test_what_swells_is_not_unpacked(scan: Path) -> None:
+    huge = Image.new("1", (9000, 9000))
+    data = io.BytesIO()
+    huge.save(data, "PNG")
+    frames = made_up(2)
+    write_sens(scan, [frames[0]._replace(color=data.getvalue()), frames[1]])
+    tracemalloc.start()
+    skipped, whole = read(scan)
+    assert tracemalloc.get_traced_memory()[1] < 5e6  # of 243 MB
+    tracemalloc.stop()
+    assert isinstance(skipped, SkippedFrame)
+    assert "its colour is (9000, 9000), where the header says (24, 32)" in skipped.reason
+    check(whole, frames[1])
+    for size in ((65_535, 65_535), (2**32 - 1, 2**32 - 1)):
+        write_sens(scan, frames, depth_size=size)
+        with pytest.raises(InputError, match=r"scene0000_00.sens: its header is broken"):
+            read(scan)
+
+
+def test_colour_of_other_formats_never_meets_their_readers(scan: Path) -> None:
+    postscript = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\nshowpage\n"  # Pillow runs a program
+    )
+    write_sens(scan, [made_up(1)[0]._replace(color=postscript)])
+    (skipped,) = read(scan)
+    assert isinstance(skipped, SkippedFrame)
+    assert "cannot identify image file" in skipped.reason

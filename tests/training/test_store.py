@@ -329,3 +329,62 @@ def test_voxels_out_of_order_are_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(InputError, match=r"den.pri3d.zip.*voxels are not sorted.*run prepare again"):
         SceneStore(tmp_path).scene("den").voxels  # noqa: B018
+
+
+def seal(path: Path, name: str, data: bytes) -> None:
+    """Another member under a checksum that fits."""
+    with zipfile.ZipFile(path) as file:
+        members = {member: file.read(member) for member in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for member, content in (members | {name: data}).items():
+            file.writestr(member, content)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[" * 100_000, b"7", b'{"version": 1}', b'{"version": 1, "frames": 3, "size": 4}', b"\xff"]
+)
+def test_manifests_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
+    path = write(tmp_path, "den")
+    seal(path, "manifest.json", data)
+    with pytest.raises(InputError, match=r"den.pri3d.zip.*manifest.*run prepare again"):
+        SceneStore(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"frames": [3]}, {"size": [0, 4]}, {"size": [10**6, 4]}, {"voxel_size": -1.0}])
+def test_manifests_with_other_values_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    rewrite(write(tmp_path, "den"), change)
+    with pytest.raises(InputError, match=r"frames, size or voxel_size of its manifest"):
+        SceneStore(tmp_path)
+
+
+def test_arrays_are_not_made_as_large_as_they_claim(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    for header in ("(1000000000000, 3)", "(3, 3", "'" * 9, "(-1, 3)"):
+        text = f"{{'descr': '<i4', 'fortran_order': False, 'shape': {header}, }}\n".encode()
+        seal(path, "voxels.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        with pytest.raises(InputError, match=r"den.pri3d.zip.*voxels.npy is (no|an) array.*run prepare again"):
+            Scene(path).voxels  # noqa: B018
+
+
+def test_pairs_of_other_frames_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    for pairs in ([[0, 5]], [[-1, 0]]):
+        data = io.BytesIO()
+        np.save(data, np.array(pairs, np.int32))
+        seal(path, "pairs.npy", data.getvalue())
+        with pytest.raises(InputError, match="its pairs are of frames that it does not have"):
+            Scene(path).pairs  # noqa: B018
+
+
+def test_images_of_another_size_or_kind_are_not_unpacked(tmp_path: Path) -> None:
+    path = write(tmp_path, "den")
+    for image, words in ((Image.new("I;16", (9000, 9000)), "(9000, 9000)"), (Image.new("RGB", (32, 24)), "RGB")):
+        data = io.BytesIO()
+        image.save(data, "PNG")
+        seal(path, "depth/0001.png", data.getvalue())
+        with pytest.raises(InputError, match=r"depth/0001.png is an image of") as error:
+            Scene(path).depth(1)
+        assert words in str(error.value)
+    seal(path, "depth/0001.png", b"no image")
+    with pytest.raises(InputError, match=r"depth/0001.png is no PNG that can be read"):
+        Scene(path).depth(1)

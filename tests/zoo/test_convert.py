@@ -549,3 +549,33 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         save_detectron2({"stem.conv1.weight": torch.zeros(1)}, tmp_path / "r18.pkl")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_file_calls_its_tensors_is_shown_as_it_is_spelt(tmp_path):
+    with pytest.raises(WeightsError, match="1 of 2 tensors") as error:
+        convert_state_dict({"conv1.weight": torch.zeros(1), "a\n\x1b[2J": torch.zeros(1)}, "timm", "pri3d")
+    assert r"'a\n\x1b[2J'" in str(error.value)
+    (tmp_path / "calls.pkl").write_bytes(b"cos\x1b[2J\nsystem\n.")
+    with pytest.raises(WeightsError, match="wants to call") as error:
+        read_state_dict(tmp_path / "calls.pkl")
+    assert str(error.value).isprintable()
+
+
+def test_arrays_that_torch_has_not_are_refused(tmp_path):
+    for array in (np.array(["a"]), np.array([1], "M8[s]"), np.array([1], "f4,f4")):
+        (tmp_path / "text.pkl").write_bytes(pickle.dumps({"conv1.weight": array}, protocol=4))
+        with pytest.raises(WeightsError, match=r"'conv1\.weight' in it is an array of"):
+            read_state_dict(tmp_path / "text.pkl")
+
+
+@pytest.mark.parametrize("kind", ["repeated", "without data", "sparse"])
+def test_tensors_that_claim_more_than_they_hold(tmp_path, kind):
+    tensor = {
+        "repeated": torch.zeros(1).expand(10**12),
+        "without data": torch.empty(3, device="meta"),
+        "sparse": torch.eye(3).to_sparse(),
+    }[kind]
+    torch.save({"conv0p1s1.kernel": tensor}, tmp_path / "claims.pth")
+    with pytest.raises(WeightsError, match=r"claims.pth is refused: 'conv0p1s1.kernel' in it is sparse"):
+        convert_file(tmp_path / "claims.pth", tmp_path / "out.pth", "pri3d", allow_mismatch=True)
+    assert not (tmp_path / "out.pth").exists()

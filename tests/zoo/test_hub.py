@@ -178,3 +178,40 @@ def test_check_lists_the_first_keys_and_upcasts():
         "1 of another shape (bn1.weight)",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("input_size", [3, 10**6, 10**6], "[3, height, width]"),
+        ("input_size", "large", "[3, height, width]"),
+        ("mean", [0.5, 0.5], "three numbers from 0 to 1"),
+        ("std", [0.5, 0, 0.5], "three numbers above 0"),
+        ("crop_pct", 1e-9, "from 0.1 to 2"),
+        ("interpolation", "bilynear", "one of nearest, bilinear"),
+        ("crop_mode", ["center"], "one of center"),
+        ("tag", {"a": 1}, "text"),
+    ],
+)
+def test_a_configuration_cannot_ask_for_anything(tmp_path, tiny_folder, key, value, words):
+    file = tiny_folder(tmp_path / "folder", **{key: value}) / "model.safetensors"
+    with pytest.raises(WeightsError, match=r"config\.json says") as error:
+        read_config(MODEL, None, file)
+    assert f"{key}={value!r}" in str(error.value)
+    assert words in str(error.value)
+
+
+def test_a_configuration_of_another_shape_is_refused(tmp_path, tiny_folder):
+    file = tiny_folder(tmp_path / "folder") / "model.safetensors"
+    for text in ("[" * 100_000, "[]", "7", '{"architecture": "x", "pretrained_cfg": 3}'):
+        file.with_name("config.json").write_text(text)
+        with pytest.raises(WeightsError, match="is not a timm configuration"):
+            read_config(MODEL, None, file)
+    config = {"architecture": "resunet", "pretrained_cfg": {}, "model_args": ["resnet18"]}
+    file.with_name("config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="holds resunet, not resunet18_pri3d_joint"):
+        read_config("resunet18_pri3d_joint", None, file)
+    file.with_name("config.json").write_text(json.dumps(config | {"architecture": "a\n\x1b[31mb"}))
+    with pytest.raises(WeightsError) as error:
+        read_config(MODEL, None, file)
+    assert str(error.value).isprintable()
