@@ -46,6 +46,8 @@ def test_every_module_of_the_wheel_imports(tmp_path):
     assert {name for name in names if name.endswith(".py")} == tracked
     configs = {f"pri3d_zoo/configs/detectron2/{f.name}" for f in (ROOT / "pri3d_zoo" / "configs").rglob("*.yaml")}
     assert len(configs) == 7
+    bundled = {f"pri3d_zoo/{f.relative_to(ROOT / 'pri3d_zoo')}" for f in (ROOT / "pri3d_zoo/bundled").glob("*/*")}
+    assert {name for name in names if name.startswith("pri3d_zoo/bundled")} == bundled
     assert {"pri3d_zoo/py.typed", "pri3d_zoo/training/recipes/demo.yaml", *configs} <= set(names)
     assert not any(name.startswith(("training", "tests")) for name in names)
     site = tmp_path / "site"

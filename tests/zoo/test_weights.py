@@ -48,10 +48,10 @@ def test_every_row_tells_the_truth(row):
     create_model(row.name)  # strict: every tensor, and no other
 
 
-@pytest.mark.skipif(bool(weights.TABLE), reason="the table has rows")
-def test_the_table_is_empty_and_nothing_is_promised():
-    assert list_pretrained() == []
-    assert list_models(pretrained=True) == []
+def test_what_travels_with_the_package_is_all_in_the_table_and_not_much():
+    folders = {path.name for path in weights.BUNDLED_FOLDER.iterdir()}
+    assert folders == {row.name for row in weights.TABLE if row.location == BUNDLED}
+    assert sum(file.stat().st_size for file in weights.BUNDLED_FOLDER.rglob("*")) <= 80e6
 
 
 def test_an_empty_table_says_so(monkeypatch):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from . import probe3d
 from .probe import THRESHOLDS, ProbeResult
@@ -15,7 +15,7 @@ def probe3d_table(results: Sequence[ProbeResult]) -> Table:
     bins = (f"{name} deg@{probe3d.BIN_THRESHOLD} ({first.pairs_by_rotation[name]} pairs)" for name in first.by_rotation)
     heads = (f"recall@{threshold} px" for threshold in probe3d.THRESHOLDS)
     title = f"Probe3D, grid of {first.grid[0]}x{first.grid[1]}"
-    table = Table("weights", "map", "scenes", *heads, *bins, "matches", title=title)
+    table = Table(_name_column(), "map", "scenes", *heads, *bins, "matches", title=title)
     for row, figures in found:
         shares = [*figures.recall.values(), *figures.by_rotation.values()]
         values = ("-" if share is None else f"{share:.3f}" for share in shares)
@@ -26,9 +26,16 @@ def probe3d_table(results: Sequence[ProbeResult]) -> Table:
 def covisible_table(results: Sequence[ProbeResult]) -> Table:
     """Recall of pixels that both views see, by threshold."""
     heads = (f"recall@{threshold} px" for threshold in THRESHOLDS)
-    table = Table("weights", "map", "scenes", *heads, "pairs", "queries", title="pixels that both views see, 320 wide")
+    table = Table(
+        _name_column(), "map", "scenes", *heads, "pairs", "queries", title="pixels that both views see, 320 wide"
+    )
     for row in results:
         if (recall := row.covisible) is not None:
             shares = (f"{recall.at[threshold]:.3f}" for threshold in THRESHOLDS)
             table.add_row(row.name, row.stage, row.scenes, *shares, str(recall.pairs), str(recall.queries))
     return table
+
+
+def _name_column() -> Column:
+    """Of names that differ at their ends: over several lines rather than cut off."""
+    return Column("weights", overflow="fold")
