@@ -159,7 +159,7 @@ def test_shuffled_maps_fall_to_chance(batch):
     assert shuffled[1].recall[5] < 2 * torch.pi * 5**2 / (48 * 64)
 
 
-@pytest.mark.parametrize("name", ["resnet18_pri3d_joint", "no_such_network"])
+@pytest.mark.parametrize("name", ["resnet50_pri3d_joint", "no_such_network"])
 def test_names_without_weights(name, tiny_store):
     with pytest.raises(WeightsError, match=name):
         probe_names([name], tiny_store, size=SIZE)

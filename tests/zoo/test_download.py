@@ -207,12 +207,12 @@ def test_an_answer_in_time_is_what_was_returned_or_raised():
 # What huggingface_hub reads of the environment it reads when it is imported, so a process of its own.
 PROCESS = """
 import sys
-from unittest import mock
-import pri3d_zoo
-from pri3d_zoo import weights
+from pathlib import Path
+from pri3d_zoo import hub, weights
 from pri3d_zoo.hub import find_weights
 from pri3d_zoo.weights import Weights, WeightsError
 weights.TABLE = (Weights(**eval(sys.argv[1])),)
+hub.BUNDLED_FOLDER = Path(sys.argv[2]) / "nothing bundled"
 for cache_dir in (None, sys.argv[2]):
     try:
         print(find_weights("resnet18_pri3d_joint", cache_dir=cache_dir))
