@@ -11,6 +11,8 @@ from PIL import Image
 from pri3d_zoo.training.checkpoint import CHECKPOINT, save_checkpoint
 from pri3d_zoo.training.data.store import SceneStore, scene_files
 
+pytestmark = pytest.mark.slow  # a process for each, which takes seconds to import torch
+
 
 def run(*arguments, check=True):
     done = subprocess.run(
