@@ -20,6 +20,8 @@ ENCODER_STRIDE = 8
 lies within 20 pixels of the true one for 23, 51, 58, 46 and 24 % of pixels, with the stages at strides 2 to 32."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 PAGES = (".html", ".htm")
+READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""The formats of images that are read; of the others that Pillow knows, some start other programs."""
 
 _MULTIPLE = ENCODER_STRIDE  # of the sizes that images are brought to, so that every cell of a map covers as many pixels
 _SHOWN = 320  # pixels of the shorter side of an image in a picture,
@@ -261,7 +263,7 @@ def _open(path: Path, size: int, config: dict[str, Any], shown: int) -> _View:
     if not path.is_file():
         raise ImageError(f"there is no image {path}")
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=READ) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
     # Pillow's plugins raise all of these for files that are cut off, mangled, or too large to be true
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -215,6 +215,7 @@ def test_mistakes_about_a_page_are_one_sentence_and_leave_nothing(two_views, tmp
         (["first", "missing"], "out.png", None, r"there is no image .*missing\.png"),
         (["first", "broken"], "out.png", None, r"broken\.png cannot be read as an image \(.*truncated"),
         (["first", "text"], "out.png", None, r"text\.png cannot be read as an image \(cannot identify"),
+        (["first", "postscript"], "out.png", None, r"postscript\.png cannot be read as an image \(cannot identify"),
         (["first", "second"], "out.gif", None, r"out\.gif is no name for a picture: .* \.png, \.jpg, \.jpeg$"),
         (["first", "second"], "second.png", None, r"second\.png is one of the images to look at"),
         (["first", "second"], "text.png/out.png", None, r"text\.png/out\.png cannot be written"),
@@ -224,6 +225,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(two_views, tmp_path, images
     content = two_views[0].read_bytes()
     (tmp_path / "broken.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.png").write_text("no image")
+    Image.new("RGB", (160, 120)).save(tmp_path / "postscript.png", "EPS")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ImageError, match=message) as caught:
         draw_features(Patches(), [tmp_path / f"{name}.png" for name in images], tmp_path / out, pixel=pixel)

@@ -10,9 +10,12 @@ from PIL import Image
 
 from ..errors import InputError
 
+# what datasets come in; Pillow knows formats that start other programs
+FORMATS = ("JPEG", "PNG")
+
 
 def read_color(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB, from an image of any kind.
+    """(H, W, 3) RGB, from a JPEG or PNG with pixels of any kind.
 
     Raises:
         InputError: The file is missing or broken.
@@ -80,13 +83,14 @@ def _read_image(path: Path, modes: tuple[str, ...] | None) -> NDArray[Any]:
     """The pixels of an image that has one of the modes, or, for None, of any as RGB."""
     name = f"{path.parent.name}/{path.name}"
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if modes is None:
                 return np.array(image.convert("RGB"))
             pixels, found = np.array(image), image.mode
     except FileNotFoundError:
         raise InputError(f"{name} is missing") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of them for broken files
+    # Pillow raises all of these for files that are broken, or too large to be true
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{name} is broken ({error})") from None
     if found not in modes:
         raise InputError(f"{name} has pixels of mode {found}, where {' or '.join(modes)} is needed")
