@@ -25,16 +25,15 @@ from pri3d_zoo.training.data.prepare import prepare
 from pri3d_zoo.training.data.sources import open_source
 from pri3d_zoo.training.initialise import initial_model
 from pri3d_zoo.training.loop import LoopSettings, train
-from pri3d_zoo.training.networks.sparse import SparseTensor
 from pri3d_zoo.training.networks.two_branch import MatchedFeatures
 from pri3d_zoo.training.pretrain import prepared, training_pairs
-from pri3d_zoo.training.tasks import PretrainTask
+from pri3d_zoo.training.tasks import PretrainTask, voxel_input
 
 
 def networks_alone(model: nn.Module, batch: PairBatch) -> None:
     features = model.backbone(normalize(batch.color.flatten(0, 1)).contiguous(memory_format=torch.channels_last))
     features.backward(torch.ones_like(features))
-    features = model.backbone3d(SparseTensor(batch.voxels, batch.voxel_colors.float() / 255)).features
+    features = model.backbone3d(voxel_input(batch.voxels, batch.voxel_colors)).features
     features.backward(torch.ones_like(features))
 
 
@@ -48,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = options.store or f"{folder}/store"
         if options.store is None:
-            prepare(open_source("synthrooms", "0:1", frames=20, size=(240, 320)), Path(store), arguments={})
+            prepare(open_source("synthrooms", "0:1", frames=20, size=(240, 320)), Path(store), workers=1, arguments={})
         recipe = [f"run={folder}", f"data.store={store}", f"size={list(options.size)}", "init=scratch"]
         config = load_config("paper", [*recipe, f"model.encoder={options.encoder}", f"model.unet3d={options.unet3d}"])
         pairs = training_pairs(config)

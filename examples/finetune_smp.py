@@ -21,6 +21,8 @@ from pri3d_zoo.training.evaluate.label_sets import NYU13, NYU40_TO_13
 IGNORED = 255
 CLASS_OF = np.array([IGNORED, *(number - 1 for number in NYU40_TO_13)], np.uint8)  # by the label in the file
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 class Rooms(Dataset[tuple[Tensor, Tensor]]):
     """Photographs, normalised, and the class of each pixel, at one size (height, width)."""
@@ -60,7 +62,7 @@ def mean_iou(model: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]]) -> flo
     confusion = torch.zeros(len(NYU13) ** 2, dtype=torch.int64)
     for images, classes in loader:
         counted = classes != IGNORED
-        pairs = classes[counted] * len(NYU13) + model(images).argmax(1)[counted]
+        pairs = classes[counted] * len(NYU13) + model(images.to(DEVICE)).argmax(1).cpu()[counted]
         confusion += torch.bincount(pairs, minlength=len(NYU13) ** 2)
     matrix = confusion.view(len(NYU13), len(NYU13)).double()
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
@@ -80,6 +82,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     model, mean, std = create_model(options.weights, options.scratch)
+    model.to(DEVICE)
     loaders = {}
     for split in ("train", "test"):
         ids = (options.data / f"{split}.txt").read_text().split()[: options.images]
@@ -93,7 +96,7 @@ def main() -> None:
         model.train()
         losses = []
         for images, classes in loaders["train"]:
-            loss = criterion(model(images), classes)
+            loss = criterion(model(images.to(DEVICE)), classes.to(DEVICE))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

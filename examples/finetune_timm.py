@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 import pri3d_zoo
 
 KINDS = 40
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LEAST_SHARE = 0.01  # of the image; a thing that covers less does not count as shown
 
 
@@ -51,7 +52,9 @@ def create_model(weights: str, scratch: bool) -> nn.Module:
 def mean_average_precision(model: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
     """Over the kinds that some photograph shows: the precision, averaged over the photographs that show it."""
     model.eval()
-    scores, truths = (torch.cat(parts) for parts in zip(*((model(x), y) for x, y in loader), strict=True))
+    scores, truths = (
+        torch.cat(parts) for parts in zip(*((model(x.to(DEVICE)).cpu(), y) for x, y in loader), strict=True)
+    )
     precisions = []
     for score, truth in zip(scores.T, truths.T, strict=True):
         hits = truth[score.argsort(descending=True)]
@@ -71,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    model = create_model(options.weights, options.scratch)
+    model = create_model(options.weights, options.scratch).to(DEVICE)
     # the size, mean and deviation that the weights were trained with, out of model.pretrained_cfg
     transforms = {
         "train": pri3d_zoo.create_transform(model, is_training=True),
@@ -88,7 +91,7 @@ def main() -> None:
         model.train()
         losses = []
         for images, shown in loaders["train"]:
-            loss = F.binary_cross_entropy_with_logits(model(images), shown)
+            loss = F.binary_cross_entropy_with_logits(model(images.to(DEVICE)), shown.to(DEVICE))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

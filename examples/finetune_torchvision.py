@@ -21,6 +21,8 @@ from torchvision.transforms.functional import to_tensor
 
 import pri3d_zoo
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 class Objects(CocoDetection):
     """Images in [0, 1] with boxes, masks and labels from 1 on, as torchvision's detectors want them."""
@@ -78,14 +80,15 @@ def main() -> None:
 
     torch.manual_seed(0)
     data = Objects(options.images, options.annotations)
-    model = create_model(options.weights, options.scratch, len(data.categories), options.size)
+    model = create_model(options.weights, options.scratch, len(data.categories), options.size).to(DEVICE)
     model.train()
     loader = DataLoader(data, batch_size=2, shuffle=True, collate_fn=lambda samples: tuple(zip(*samples, strict=True)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9, weight_decay=1e-4)
     step, recent = 0, []
     while step < options.steps:
         for images, targets in loader:
-            loss = sum(model(list(images), list(targets)).values())
+            targets = [{name: value.to(DEVICE) for name, value in target.items()} for target in targets]
+            loss = sum(model([image.to(DEVICE) for image in images], targets).values())
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 10.0)

@@ -332,18 +332,29 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return leaves
 
 
-def _check(config: Config) -> None:
-    positive = ("batch_size", "accumulate", "steps", "log_every", "checkpoint_every", "keep_checkpoints",
-                "loss.matches", "loss.temperature", "loss.radius", "loss.voxel_radius", "optimizer.lr",
-                "batch_norm.momentum", "batch_norm.halve_every", "batch_norm.least", "moco.queue")  # fmt: skip
+def check_numbers(config: Any, *positive: str) -> None:
+    """Of any training: raise InputError unless keys that must be above 0 are (null is no number), and sizes are some.
+
+    Args:
+        config: A dataclass with ``size`` and ``data.workers``.
+        positive: Keys of its own, beside those that every training has.
+    """
     flat = flat_keys(config)
-    for key in positive:
+    for key in ("batch_size", "steps", "log_every", "checkpoint_every", "optimizer.lr", *positive):
         if flat[key] is not None and not flat[key] > 0:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
-    if config.loss.depth_weight < 0:
-        raise InputError(f"loss.depth_weight={config.loss.depth_weight}: it must be 0 (no depth head) or more")
     if len(config.size) != 2 or min(config.size) < 32:
         raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
+    if config.data.workers < 0:
+        raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")
+
+
+def _check(config: Config) -> None:
+    check_numbers(config, "accumulate", "keep_checkpoints", "loss.matches", "loss.temperature", "loss.radius",
+                  "loss.voxel_radius", "batch_norm.momentum", "batch_norm.halve_every", "batch_norm.least",
+                  "moco.queue")  # fmt: skip
+    if config.loss.depth_weight < 0:
+        raise InputError(f"loss.depth_weight={config.loss.depth_weight}: it must be 0 (no depth head) or more")
     stores = 1 + len(config.data.more_stores)
     if config.data.weights and (len(config.data.weights) != stores or min(config.data.weights) <= 0):
         raise InputError(
@@ -357,5 +368,3 @@ def _check(config: Config) -> None:
         raise InputError(f"data.min_overlap={config.data.min_overlap}: it is a share, from 0 to below 1")
     if config.data.frames == Frames.device and config.data.geometric:
         raise InputError("data.frames=device: images there cannot be cropped one by one; take data.frames=shared")
-    if config.data.workers < 0:
-        raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")

@@ -24,7 +24,23 @@ from .networks.two_branch import TwoBranch
 
 
 def build_network(config: Config) -> TwoBranch | MoCo:
-    """The network that a configuration names, with random weights from torch's generator."""
+    """The network that a configuration names, with random weights from torch's generator.
+
+    Raises:
+        InputError: It cannot be built.
+    """
+    try:
+        return _build_network(config)
+    except InputError:
+        raise
+    except Exception as error:  # timm raises whatever it stumbles over
+        raise InputError(
+            f"no network can be built on model.encoder={config.model.encoder} ({first_line(error)}); take one of "
+            "timm's with feature maps, such as resnet50 or convnext_tiny"
+        ) from error
+
+
+def _build_network(config: Config) -> TwoBranch | MoCo:
     if config.loss.method == Method.moco:
         return MoCo(config.model.encoder, config.moco.queue, config.moco.momentum)
     model = TwoBranch(
@@ -46,7 +62,7 @@ def initial_model(config: Config) -> TwoBranch | MoCo:
     Raises:
         InputError: ``init`` is none of scratch, imagenet, imagenet:TAG or a weight folder, or its weights do not fit.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_network(config)
     if (name := _timm_name(config)) is not None:

@@ -114,9 +114,7 @@ def train(
                 )
             if logging_now:
                 progress.update(bar, status=" ".join(f"{name} {row[name]:.3f}" for name in losses if name != "loss"))
-                if settings.skip_nonfinite:
-                    row["skipped"] = float(update.broken)
-                row |= {"lr": settings.learning_rate(step), "waiting": clock.read()}
+                row |= {"skipped": float(update.broken), "lr": settings.learning_rate(step), "waiting": clock.read()}
                 if log is not None:
                     log.write(done, row)
             if saving:

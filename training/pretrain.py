@@ -15,11 +15,11 @@ from .data.memory import FrameMemory, read_frames
 from .data.store import SceneStore
 from .errors import InputError
 from .geometry import frustum_box, pixel_box
-from .initialise import describe_init, initial_model
+from .initialise import build_network, describe_init, initial_model
 from .loop import LoopSettings, Task, train
 from .moco import MoCoTask
 from .networks.batch_norm import batch_norm_momentum, set_batch_norm_momentum
-from .run_folder import open_run, write_norms
+from .run_folder import is_recorded, open_run, write_norms
 from .tasks import PretrainTask
 
 logger = logging.getLogger(__name__)
@@ -37,14 +37,17 @@ def pretrain(config: Config) -> bool:
     dataset = training_pairs(config)
     _check_radius(config, dataset.voxel_size)
     accelerator = start_accelerator(config.precision)
+    run = Path(config.run)
+    resumed = is_recorded(run)  # its checkpoint replaces the first weights, which need not be there any more
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        open_run(config, describe_init(config), accelerator.num_processes)
+        open_run(config, None if resumed else describe_init(config), accelerator.num_processes)
     accelerator.wait_for_everyone()
     memory = _hold_frames(config, dataset, accelerator)
-    initial = initial_model(config)
-    if accelerator.is_main_process:
-        write_norms(Path(config.run), initial.backbone)
-    model: nn.Module = initial
+    first = build_network(config) if resumed else initial_model(config)
+    if accelerator.is_main_process and not resumed:
+        write_norms(run, first.backbone)
+    model: nn.Module = first
     if config.batch_norm.sync:
         if accelerator.device.type == "cpu":
             raise InputError("batch_norm.sync=true: torch has it for GPUs alone; take batch_norm.sync=false on a CPU")
@@ -92,7 +95,7 @@ def pretrain(config: Config) -> bool:
     alone = config.loss.method == Method.moco
     task: Task = MoCoTask(config.loss.temperature) if alone else PretrainTask(config.loss, dataset.voxel_size)
     task = prepared(task, augment=config.data.augment and not alone, memory=memory)
-    return train(accelerator, model, optimizer, task, batches_from, Path(config.run), settings)
+    return train(accelerator, model, optimizer, task, batches_from, run, settings)
 
 
 def training_pairs(config: Config) -> PairMixture:

@@ -34,12 +34,12 @@ PACKAGES = ("pri3d-zoo", "torch", "torchvision", "timm", "accelerate", "numpy")
 VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "NVIDIA_TF32_OVERRIDE")
 
 
-def open_run(config: Any, initialisation: str, processes: int = 1) -> None:
+def open_run(config: Any, initialisation: str | None, processes: int = 1) -> None:
     """Write what the run is into its folder, or, where it goes on, make sure that it is the same run.
 
     Args:
         config: A dataclass as ``Config``, with the folder as ``run``.
-        initialisation: Where the first weights come from, in words.
+        initialisation: Where the first weights come from, in words; None where it goes on, and that is known.
         processes: How many train.
 
     Raises:
@@ -58,7 +58,7 @@ def open_run(config: Any, initialisation: str, processes: int = 1) -> None:
     program = Path(sys.argv[0]).name
     environment = {
         "command": shlex.join(["pri3d-train" if program == "__main__.py" else program, *sys.argv[1:]]),
-        "initialisation": initialisation,
+        "initialisation": initialisation or run_environment(run)["initialisation"],
         **({"git": git} if (git := git_state(Path(__file__))) else {}),
         **{name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -79,6 +79,14 @@ def run_environment(run: Path) -> dict[str, str]:
         return {"command": "unknown"} | environment
     except (OSError, ValueError, TypeError):
         raise InputError(f"{run / ENVIRONMENT} is missing or broken; the run's own command writes it again") from None
+
+
+def is_recorded(run: Path) -> bool:
+    """Whether a run has a checkpoint, and beside it all that is told of its weights before the first step."""
+    try:
+        return has_checkpoint(run) and "initialisation" in run_environment(run) and bool(_read_norms(run))
+    except InputError:
+        return False
 
 
 def write_norms(run: Path, model: nn.Module) -> None:
@@ -103,10 +111,13 @@ def trained_network(run: Path) -> tuple[Config, TwoBranch | MoCo]:
     image = torch.zeros(1, 3, *config.size)
     encoder: Any = model.backbone.encoder
     forward = partial(model.backbone if isinstance(model, TwoBranch) else encoder.forward_features, image)
+    norms = _read_norms(run)
     try:
-        restore_norms(model.backbone, json.loads((run / NORMS).read_text()), forward)
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"{run / NORMS} is missing or broken; the run's own command writes it again") from None
+        restore_norms(model.backbone, norms, forward)
+    except KeyError as error:
+        raise InputError(
+            f"{run / NORMS} is of another network, it lacks {error}; delete it, the run's own command writes it again"
+        ) from None
     return config, model
 
 
@@ -122,6 +133,13 @@ def trained_model(run: Path) -> tuple[Config, TwoBranch]:
             f"{run} was trained with loss.method={config.loss.method}: it holds an encoder, no dense model"
         )
     return config, model
+
+
+def _read_norms(run: Path) -> dict[str, float]:
+    try:
+        return {name: float(norm) for name, norm in json.loads((run / NORMS).read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise InputError(f"{run / NORMS} is missing or broken; the run's own command writes it again") from None
 
 
 def git_state(file: Path) -> str | None:

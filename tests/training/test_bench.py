@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from pri3d_zoo.training.bench import HALF, VOXEL_SIZE, StepCosts, bench, describe, room_batch
+from pri3d_zoo.training.bench import HALF, VOXEL_SIZE, StepCosts, bench, counted_flop, describe, room_batch
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.geometry import depth_to_world
 from pri3d_zoo.training.matches import view_matches, voxel_matches
+from pri3d_zoo.training.networks.sparse import build_sparse_unet
+from pri3d_zoo.training.tasks import voxel_input
 
 
 def test_the_room_is_a_room():
@@ -31,6 +33,18 @@ def test_the_room_is_a_room():
     assert len(room_batch(1, (48, 64), 0, seed=1).voxels) == 0
 
 
+def sparse_backward_over_forward():
+    """Operations: a product each for the gradients of inputs and of kernels; the first layer has no former."""
+    batch, network = room_batch(1, (48, 64), 500, seed=1), build_sparse_unet("minkunet14s", 3, 8)
+    voxels = voxel_input(batch.voxels, batch.voxel_colors)
+
+    def both():
+        features = network(voxels).features
+        features.backward(torch.ones_like(features))
+
+    return counted_flop(both) / counted_flop(lambda: network(voxels)) - 1
+
+
 def test_every_part_is_measured(tiny_store):
     overrides = ["run=x", "data.store=x", "batch_size=2", "accumulate=2", "size=[48,64]", "init=scratch"]
     config = load_config("demo", [*overrides, "loss.matches=64", "data.workers=1"])
@@ -39,9 +53,10 @@ def test_every_part_is_measured(tiny_store):
     assert all(seconds > 0 for seconds in costs.parts.values())
     assert costs.pairs == 2
     assert costs.flop > 1e9
+    assert sparse_backward_over_forward() == pytest.approx(2, abs=0.02)
     assert costs.loader > 0
     assert dict(describe(costs))["whole step"].endswith("for 2 pairs")
-    with pytest.raises(InputError, match="no CUDA device here"):
+    with pytest.raises(InputError, match="there is no cuda here"):
         bench(config, device=torch.device("cuda"), voxels=500, repeats=1, store=None)
 
 

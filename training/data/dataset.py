@@ -4,11 +4,8 @@ The order of the data is a pure function of (seed, step), so a run that is stopp
 it would have seen; nothing about the order is ever saved.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +18,7 @@ from ..geometry import frustum_box, scale_intrinsics
 from ..seeds import mix_seeds, part_seeds
 from .augment import Window, change_colors, crop_and_resize, draw_color_changes, mirror, random_window
 from .chunks import surface
+from .loader import batch_loader
 from .store import Scene, SceneStore
 
 if TYPE_CHECKING:
@@ -324,20 +322,4 @@ def pair_loader(
     dataset: PairDataset | PairMixture, sampler: StepSampler, workers: int, pin_memory: bool
 ) -> DataLoader[PairBatch]:
     """A loader of PairBatch in the order of the sampler, the same for any number of workers."""
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=partial(_serve, os.getpid()),
-    )
-
-
-def _serve(main: int, _: int) -> None:
-    # Ctrl-C reaches every process of the group; the main one finishes its step and saves, and needs its batches for it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # torch's worker ends when its parent changes, and so never if that was killed before the worker first looked
-    if os.getppid() != main:
-        os._exit(1)
+    return batch_loader(dataset, collate, workers, pin_memory=pin_memory, batch_sampler=sampler)

@@ -23,6 +23,8 @@ from .store import Scene
 SHARED = Path("/dev/shm")
 THREADS = 8
 
+RESERVE = 2 * 2**30  # bytes of a GPU that are left for the smallest networks and batches
+
 
 class FrameMemory:
     """Frames by row: scene after scene, in the order of their stores. ``read_frames`` makes it.
@@ -127,7 +129,7 @@ def _decode(scenes: Sequence[Scene], memory: FrameMemory, box: Box) -> None:
 
 def _free(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return torch.cuda.mem_get_info(device)[0] - RESERVE
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
 

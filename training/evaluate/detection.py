@@ -109,7 +109,7 @@ def initial_detector(config: DetectionConfig, classes: int) -> tuple[Detector, s
     Raises:
         InputError, WeightsError: ``init`` names nothing that is there, or its weights do not fit.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Detector(
             config.encoder,

@@ -5,8 +5,9 @@ The defaults are the authors' for ScanNet, as ``pri3d_zoo/configs/detectron2`` h
 
 from dataclasses import dataclass, field
 
+from ..config import check_numbers
 from ..errors import InputError
-from .finetune_config import FineTuneConfig, ImagesConfig, SgdConfig, check_positive
+from .finetune_config import FineTuneConfig, ImagesConfig, SgdConfig
 
 
 @dataclass
@@ -51,7 +52,7 @@ class DetectionConfig(FineTuneConfig):
 
 def check_detection(config: DetectionConfig) -> None:
     """Raise InputError for a value out of range, or values that do not go together."""
-    check_positive(config, "regions", "smallest_anchor")
+    check_numbers(config, "evaluate_every", "regions", "smallest_anchor")
     sides = [*config.short_sides, *config.size]
     if len(config.size) != 2 or min(sides) < 32 or max(sides) > config.size[1]:
         raise InputError(

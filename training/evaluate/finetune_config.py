@@ -4,10 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from ..config import OnNonfinite, Precision, flat_keys
-from ..errors import InputError
-
-POSITIVE = ("optimizer.lr", "batch_size", "steps", "evaluate_every", "log_every", "checkpoint_every")
+from ..config import OnNonfinite, Precision
 
 
 @dataclass
@@ -47,11 +44,3 @@ class FineTuneConfig:
     on_nonfinite: OnNonfinite = OnNonfinite.stop
     log_every: int = 10
     checkpoint_every: int = 500
-
-
-def check_positive(config: FineTuneConfig, *keys: str) -> None:
-    """Raise InputError where one of these keys, or of those that every task has, is 0 or less; null is no number."""
-    flat = flat_keys(config)
-    for key in (*POSITIVE, *keys):
-        if flat[key] is not None and not flat[key] > 0:
-            raise InputError(f"{key}={flat[key]}: it must be greater than 0")

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from pri3d_zoo.resunet import build_resunet
 
+from ..errors import InputError
 from ..matches import sample_features
 from .sparse import SparseTensor, build_minkowski_unet, build_sparse_unet
 
@@ -102,6 +103,11 @@ class TwoBranch(nn.Module):
 
     def _voxel_features(self, voxels: SparseTensor | None, rows: Tensor) -> Tensor:
         if voxels is None:
+            if any(isinstance(module, nn.SyncBatchNorm) for module in self.backbone3d.modules()):
+                raise InputError(
+                    "batch_norm.sync=true: a process has pairs without any voxel in a step, and the others would wait "
+                    "for its statistics for ever; take batch_norm.sync=false, or a larger batch_size"
+                )
             # processes that share their gradients wait for all of them, so these have to be 0 and not missing
             nothing = torch.stack([parameter.sum() for parameter in self.backbone3d.parameters()]).sum() * 0
             return nothing.expand(*rows.shape, VOXEL_FEATURES)

@@ -149,7 +149,8 @@ def base_level(coordinates: Tensor) -> Level:
     if lowest < 0 or highest >= BATCH_LIMIT:
         raise InputError(
             f"the first column of sparse coordinates is {lowest}..{highest}, but it is the sample in the batch: "
-            f"number the samples from 0 to at most {BATCH_LIMIT - 1}"
+            f"number the samples from 0 to at most {BATCH_LIMIT - 1}; in a training that is a batch_size / accumulate "
+            f"of {BATCH_LIMIT // 2} pairs on each process"
         )
     if reach > COORDINATE_LIMIT:
         raise InputError(
