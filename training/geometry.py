@@ -115,7 +115,10 @@ def voxel_centers(coordinates: Tensor, voxel_size: float) -> Tensor:
 
 
 def pack_keys(coordinates: Tensor, batch: Tensor | int = 0) -> Tensor:
-    """One sortable int64 per (batch, x, y, z); coordinates (..., 3) in [-131072, 131072), batch in [0, 512)."""
+    """One sortable int64 per (batch, x, y, z); coordinates (..., 3) in [-131072, 131072), batch in [0, 512).
+
+    What lies outside is not noticed here, and gets the key of something else: the callers see to it.
+    """
     x, y, z = (coordinates.long() + KEY_OFFSET).unbind(-1)
     return (((batch << KEY_BITS | x) << KEY_BITS) | y) << KEY_BITS | z
 

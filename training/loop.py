@@ -26,10 +26,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Args: as in the configuration.
+    """How long, and what happens when.
 
-    ``learning_rate`` gives that of a step, counted from 0, which is multiplied by the ``factor`` of a parameter group
-    that has one; ``before_step`` is called with the network and the step; ``skip_nonfinite`` needs a fused optimiser.
+    Args:
+        steps: In all, with those of before a restart.
+        accumulate: Batches of a step.
+        seed: Of everything random in a step.
+        log_every: Steps.
+        checkpoint_every: Steps.
+        learning_rate: That of a step, counted from 0; multiplied by the ``factor`` of a parameter group that has one.
+        keep_checkpoints: The newest so many.
+        skip_nonfinite: Leave out steps whose loss or gradient is not finite; needs a fused optimiser.
+        before_step: Called with the network and the step.
     """
 
     steps: int
@@ -58,8 +66,8 @@ def train(
     on computes the same numbers as one that was not, bit for bit on the CPU. SIGINT and SIGTERM end the run with a
     checkpoint: after the step at hand, or, where several processes must agree, at the next step that is logged.
 
-    Within a step the host never waits for the device, but where a step is logged or saved, and for the very first one
-    if steps are to be skipped.
+    Within a step the host does not wait for the device, but where a step is logged or saved, for the very first one if
+    steps are to be skipped, and where a task needs sizes that only the data knows (maps of the sparse network).
 
     Args:
         accelerator: Devices, processes and mixed precision.

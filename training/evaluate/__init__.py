@@ -1,1 +1,1 @@
-"""What weights are worth: the label-free probe and, later, the downstream tasks."""
+"""What weights are worth: probes without and with labels, semantic segmentation, detection."""

@@ -1,1 +1,1 @@
-"""The two-branch network and its sparse 3D half."""
+"""The two-branch network with its sparse 3D half, and MoCo v2 beside."""

