@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 
 from . import __version__
@@ -15,8 +14,8 @@ from .convert import FORMATS, PARTS
 from .convert_files import convert_file
 from .factory import check_name, create_model, list_models
 from .features import ImageError, draw_features, write_page
-from .hub import WAY_OUT, available
-from .weights import WEIGHT_FILE, WeightsError, find_row
+from .hub import WAY_OUT, available, config_at_hand, row_at
+from .weights import WEIGHT_FILE, WeightsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,21 +75,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> list[str]:
-    models = list_models(options.pattern)
+    # registered models, and those on other encoders that there are weights of
+    models = list(dict.fromkeys([*list_models(options.pattern), *list_models(options.pattern, pretrained=True)]))
     if not models:
         raise WeightsError(f"no model is called like {options.pattern!r}; `pri3d-zoo list` shows them all")
-    form = "{:<24}{:<18}{:>11}{:>10}  {:<16}{}"
-    lines = [form.format("model", "tag", "parameters", "size", "licence", "best metric")]
+    rows = [("model", "tag", "parameters", "size", "licence", "metric")]
     for model in models:
         for tag, place in (available(model) or {"-": ""}).items():
-            row, size, licence, best = find_row(model, tag), "-", "-", "-"
-            if row is not None and row.size is not None:
-                size, licence = _megabytes(row.size), row.licence
-                best = max((f"{value:g} {name}" for name, value in row.metrics.items()), default="-")
-            elif place:
-                size, licence = _megabytes((Path(place) / WEIGHT_FILE).stat().st_size), "see its card"
-            lines.append(form.format(model, tag, _millions(model), size, licence, best).rstrip())
-    return lines
+            rows.append((model, tag, _millions(model), *_facts(model, tag, place)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    form = "{{:<{}}}  {{:<{}}}  {{:>{}}}  {{:>{}}}  {{:<{}}}  {{:<{}}}".format(*widths)
+    return [form.format(*row).rstrip() for row in rows]
+
+
+def _facts(model: str, tag: str, place: str) -> tuple[str, str, str]:
+    """Size, licence and first metric of what lies at a place of `available`."""
+    if not place:
+        return "-", "-", "-"
+    row = row_at(model, tag, place)
+    if row is None or row.size is None:
+        return _megabytes((Path(place) / WEIGHT_FILE).stat().st_size), "see its card", "-"
+    return _megabytes(row.size), row.licence, next((f"{value:g} {name}" for name, value in row.metrics.items()), "-")
 
 
 def _convert(options: argparse.Namespace) -> list[str]:
@@ -148,37 +153,45 @@ def _info(options: argparse.Namespace) -> list[str]:
     places = available(model)
     if tag and tag not in places:
         raise WeightsError(f"no weights {options.name} can be had here; tags of {model}: {', '.join(places) or 'none'}")
-    cfg = network.pretrained_cfg
     stages = ", ".join(f"{info['num_chs']} at 1/{info['reduction']}" for info in network.feature_info)
-    lines = {
-        "model": model,
-        "parameters": _millions(model),
-        "features": stages,
-        "input": "x".join(map(str, cfg["input_size"])) + " (any size works)",
-        "mean, std": f"{cfg['mean']}, {cfg['std']}",
-    }
-    for found, place in places.items():
-        if found == tag or not tag:
-            row = find_row(model, found)
-            lines[f"weights .{found}"] = place
-            if row is not None:
-                lines |= {
-                    "  licence": f"{row.licence}; terms of the data: {row.terms}",
-                    "  data": row.data,
-                    "  recipe": f"{row.recipe}: {row.command}",
-                    "  metrics": f"{dict(row.metrics)} ({row.protocol})",
-                    "  paper": row.paper,
-                }
+    lines = [("model", model), ("parameters", _millions(model)), ("features", stages)]
+    asked = {found: place for found, place in places.items() if found == tag or not tag}
+    configs = {found: config_at_hand(model, found, place) for found, place in asked.items()}
+    if not any("input_size" in config for config in configs.values()):
+        lines += _images(network.pretrained_cfg)
+    for found, place in asked.items():
+        lines.append((f"weights .{found}", place))
+        if "input_size" in configs[found]:
+            lines += [(f"  {key}", value) for key, value in _images(network.pretrained_cfg | configs[found])]
+        row = row_at(model, found, place)
+        if row is None:
+            lines += [("  size", _facts(model, found, place)[0]), ("  licence", "see its card")]
+        else:
+            lines += [
+                ("  licence", f"{row.licence}; terms of the data: {row.terms}"),
+                ("  data", row.data),
+                ("  recipe", f"{row.recipe}: {row.command}"),
+                ("  metrics", f"{dict(row.metrics)} ({row.protocol})"),
+                ("  paper", row.paper),
+            ]
     if not places:
-        lines["weights"] = f"none can be had yet: {WAY_OUT}"
-    width = max(map(len, lines)) + 2
-    return [f"{key:<{width}}{value}" for key, value in lines.items()]
+        lines.append(("weights", f"none can be had yet: {WAY_OUT}"))
+    width = max(len(key) for key, _ in lines) + 2
+    return [f"{key:<{width}}{value}" for key, value in lines]
+
+
+def _images(cfg: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a model wants of its images."""
+    return [
+        ("input", "x".join(map(str, cfg["input_size"])) + " (any size works)"),
+        ("mean, std", f"{tuple(cfg['mean'])}, {tuple(cfg['std'])}"),
+    ]
 
 
 @cache
 def _network(model: str) -> Any:
     with torch.device("meta"):  # shapes without memory or random numbers
-        return timm.create_model(model)
+        return create_model(model, pretrained=False)
 
 
 def _megabytes(size: int) -> str:

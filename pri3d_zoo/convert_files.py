@@ -1,14 +1,10 @@
 """Weight files from one format to another, checked on the way and written whole or not at all."""
 
-import hashlib
 import json
 import os
 import pickle
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +26,7 @@ from .convert import (
     resnet_depth,
     translate,
 )
+from .files import sha256_of, whole_file, whole_folder
 from .resunet import build_resunet
 from .weights import WeightsError
 
@@ -85,7 +82,6 @@ def convert_file(
             f"{source} does not fit {architecture} and nothing was written: {report.summary()}; "
             f"it seems to hold {describe_state_dict(tensors)}; name another model, or allow the mismatch"
         )
-    destination.parent.mkdir(parents=True, exist_ok=True)
     if destination.suffix not in _FILE_SUFFIXES:
         card = _card(source, found, architecture, report)
         _write_folder(converted, destination, architecture, card)
@@ -106,7 +102,7 @@ def save_detectron2(state_dict: Mapping[str, Tensor], path: str | os.PathLike[st
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
     checkpoint = {"__author__": "pri3d-zoo", "matching_heuristics": True}
-    with _whole_file(path) as temporary, temporary.open("wb") as stream:
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
         if path.suffix == ".pkl":
             arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
             pickle.dump(checkpoint | {"model": arrays}, stream, protocol=4)
@@ -165,20 +161,9 @@ def _reference(tensors: Mapping[str, Tensor], part: str, model: str | None) -> t
         return encoder, timm.create_model(encoder, num_classes=0).state_dict()
 
 
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A place to write a file in, which takes the place of `path` if all goes well and else vanishes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _save(tensors: Mapping[str, Tensor], path: Path, *, wrap: bool = False) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    with _whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         if path.suffix == ".safetensors":
             save_file(tensors, temporary, metadata={"format": "pt"})
         else:
@@ -193,7 +178,7 @@ def _write_folder(tensors: Mapping[str, Tensor], folder: Path, architecture: str
         "model_args": {"encoder_name": architecture.replace("resunet", "resnet")} if dense else {},
         "num_classes": 0,
         "pretrained_cfg": {
-            "tag": folder.suffix.removeprefix(".") or "converted",
+            "tag": folder.name.partition(".")[2] or "converted",
             "input_size": [3, 240, 320],
             "mean": list(IMAGENET_DEFAULT_MEAN),
             "std": list(IMAGENET_DEFAULT_STD),
@@ -204,20 +189,13 @@ def _write_folder(tensors: Mapping[str, Tensor], folder: Path, architecture: str
             "license": "other",
         },
     }
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with whole_folder(folder) as temporary:
         _save(tensors, temporary / "model.safetensors")
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _card(source: Path, found: str, architecture: str, report: KeyReport) -> str:
-    with source.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return f"""---
 library_name: timm
 license: other
@@ -225,7 +203,7 @@ tags: [image-feature-extraction, timm, pri3d]
 ---
 # {architecture}, converted
 
-By `pri3d-zoo convert` from the file `{source.name}` ({found} names, SHA-256 `{digest}`).
+By `pri3d-zoo convert` from the file `{source.name}` ({found} names, SHA-256 `{sha256_of(source)}`).
 Its tensors beside those of {architecture}: {report.summary()}.
 
 Nothing was trained, and no tensor was changed. Licence, training data and results of that file are not known to the

@@ -15,7 +15,6 @@ The names that detectron2's ResNet goes by, and what it assumes about images, ar
 `detectron2/modeling/backbone/resnet.py`, `config/defaults.py` and `checkpoint/detection_checkpoint.py`.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from .checkpoint_files import read_state_dict
 from .convert import convert_state_dict
 from .convert_files import save_detectron2
+from .files import sha256_of
 from .hub import find_weights
 from .weights import WeightsError
 
@@ -87,15 +87,12 @@ def local_file(path: str) -> Path:
     else:
         model, _, tag = name.partition(".")
         source = find_weights(model, tag or None)
-    with source.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    target = Path(constants.HF_HOME) / "pri3d-zoo" / _CACHE / f"{digest}.pth"
+    target = Path(constants.HF_HOME) / "pri3d-zoo" / _CACHE / f"{sha256_of(source)}.pth"
     if not target.is_file():
         try:
             tensors = convert_state_dict(load_file(source), source="timm", target="detectron2")
         except WeightsError as error:
             raise WeightsError(f"{source} cannot be used in detectron2: {error}") from None
-        target.parent.mkdir(parents=True, exist_ok=True)
         save_detectron2(tensors, target)
     return target
 

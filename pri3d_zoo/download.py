@@ -5,7 +5,6 @@ mean what they mean everywhere. What it does not offer is a short answer from a 
 for a minute. So a file that is not in the cache is asked for once, briefly, before it is downloaded without haste.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from typing import TypeVar
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from .files import sha256_of
 from .weights import CONFIG_FILE, WEIGHT_FILE, Weights, WeightsError
 
 PATIENCE = 8.0
@@ -34,8 +34,7 @@ def download(row: Weights, cache_dir: str | os.PathLike[str] | None) -> Path:
     Raises:
         WeightsError: the Hub is out of reach or has no such file, the download broke off, or other bytes arrived.
     """
-    cache = Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
-    config, weights = (_fetch(row, name, cache) for name in (CONFIG_FILE, WEIGHT_FILE))
+    config, weights = (_fetch(row, name, cache_dir) for name in (CONFIG_FILE, WEIGHT_FILE))
     for file, fault in ((config, _json_fault(config)), (weights, fault_of(row, weights))):
         if fault is not None:
             _discard(file)
@@ -58,12 +57,6 @@ def fault_of(row: Weights, file: Path) -> str | None:
     if row.size is not None and size < row.size:
         return f"it is truncated, {size} of {row.size} bytes"
     return f"its SHA-256 is {found} and the table says {row.sha256}: these are other bytes"
-
-
-def sha256_of(file: Path) -> str:
-    """In hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def answer_within(seconds: float, ask: Callable[[], T]) -> T:
@@ -118,11 +111,22 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". ")
 
 
-def _fetch(row: Weights, name: str, cache: Path) -> Path:
+def cached(row: Weights, name: str, cache_dir: str | os.PathLike[str] | None) -> Path | None:
+    """A file of a row whose location is on the Hub, as it lies in the cache, unverified; `None` if it does not."""
     repository, _, commit = str(row.location).partition("@")
-    cached = try_to_load_from_cache(repository, name, cache_dir=cache, revision=commit)
-    if isinstance(cached, str):
-        return Path(cached)
+    file = try_to_load_from_cache(repository, name, cache_dir=_cache(cache_dir), revision=commit)
+    return Path(file) if isinstance(file, str) else None
+
+
+def _cache(cache_dir: str | os.PathLike[str] | None) -> Path:
+    return Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
+
+
+def _fetch(row: Weights, name: str, cache_dir: str | os.PathLike[str] | None) -> Path:
+    if (file := cached(row, name, cache_dir)) is not None:
+        return file
+    repository, _, commit = str(row.location).partition("@")
+    cache = _cache(cache_dir)
     url = hf_hub_url(repository, name, revision=commit)
     # huggingface_hub raises from half a dozen unrelated families (HTTP client, OSError, its own)
     try:

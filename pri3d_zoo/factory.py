@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import timm
@@ -13,7 +14,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from . import pri3d_resnet, resunet
-from .hub import available, check_state_dict, find_weights, read_config
+from .hub import available, check_state_dict, find_weights, models_at_hand, read_config
 from .names import parse_name
 from .resunet import any_size
 from .weights import WeightsError
@@ -63,8 +64,8 @@ def create_model(
 def check_name(model: str) -> None:
     """Raise `WeightsError`, with the names that come close, unless there can be a model of this name."""
     models = list_models()
-    parsed = parse_name(model)
-    if model not in models and (parsed is None or not timm.is_model(parsed.encoder)):
+    if model not in models and not _is_on_other_encoder(model):
+        parsed = parse_name(model)
         known = models if parsed is None else [*models, *timm.list_models()]
         wanted = model if parsed is None or parsed.encoder.startswith("resnet") else parsed.encoder
         close = difflib.get_close_matches(wanted, known, n=3)
@@ -72,6 +73,11 @@ def check_name(model: str) -> None:
             f"there is no model {model!r} in the zoo; "
             + (f"did you mean {', '.join(close)}?" if close else "`pri3d-zoo list` shows them all")
         )
+
+
+def _is_on_other_encoder(model: str) -> bool:
+    parsed = parse_name(model)
+    return parsed is not None and timm.is_model(parsed.encoder)
 
 
 def _on_other_encoder(
@@ -103,9 +109,17 @@ def _on_other_encoder(
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
-    """The names of the models, by a shell pattern; with `pretrained` those whose weights can be had here."""
+    """The names of the models, by a shell pattern.
+
+    With `pretrained` those whose weights can be had here, among them folders of models on other encoders of timm's,
+    which without it are not listed: there are as many as timm has models.
+    """
     models: list[str] = [model for model in timm.list_models(pattern, module=_MODULES) if model != "resunet"]
-    return [model for model in models if not pretrained or available(model)]
+    if not pretrained:
+        return models
+    found = models_at_hand().difference(timm.list_models(module=_MODULES))
+    models += sorted(model for model in found if fnmatchcase(model, pattern) and _is_on_other_encoder(model))
+    return [model for model in models if available(model)]
 
 
 def create_transform(model: nn.Module, is_training: bool = False) -> Callable[..., Any]:

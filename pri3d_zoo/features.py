@@ -1,5 +1,6 @@
 """What a model sees: its features as colours, and where a pixel of one image is found in another; picture and page."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.nn import functional
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from . import page
+from .files import whole_file
 from .resunet import ResUNet
 
 ENCODER_STRIDE = 8
@@ -23,7 +25,6 @@ PAGES = (".html", ".htm")
 READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """The formats of images that are read; of the others that Pillow knows, some start other programs."""
 
-_MULTIPLE = ENCODER_STRIDE  # of the sizes that images are brought to, so that every cell of a map covers as many pixels
 _SHOWN = 320  # pixels of the shorter side of an image in a picture,
 _SHOWN_IN_PAGE = 480  # and in a page, where it is shown larger
 _GAP = 4  # pixels between the parts of a picture
@@ -75,6 +76,13 @@ def feature_map(model: nn.Module, image: Tensor) -> Tensor:
     """
     if isinstance(model, ResUNet):
         return model.forward_features(image)
+    stage, _ = _stage(model)
+    features: Tensor = model.forward_intermediates(image, indices=[stage], intermediates_only=True)[0]  # type: ignore[operator]
+    return features
+
+
+def _stage(model: nn.Module) -> tuple[int, int]:
+    """Index and stride of the stage that `feature_map` takes of a model of timm's."""
     strides = [info["reduction"] for info in getattr(model, "feature_info", ())]
     if not strides or not hasattr(model, "forward_intermediates"):
         raise ValueError(
@@ -82,9 +90,16 @@ def feature_map(model: nn.Module, image: Tensor) -> Tensor:
             "give a model of create_model without features_only"
         )
     stride = max((stride for stride in strides if stride <= ENCODER_STRIDE), default=min(strides))
-    stage = len(strides) - 1 - strides[::-1].index(stride)
-    features: Tensor = model.forward_intermediates(image, indices=[stage], intermediates_only=True)[0]  # type: ignore[operator]
-    return features
+    return len(strides) - 1 - strides[::-1].index(stride), stride
+
+
+def _multiple(model: nn.Module) -> int:
+    """Of which the sides of images are to be, so that every cell of their maps covers as many pixels of them.
+
+    Those of a transformer's patches too, for where patches reach beyond an image its map does, and places are off.
+    """
+    stride = model.encoder_stride if isinstance(model, ResUNet) else _stage(model)[1]
+    return math.lcm(ENCODER_STRIDE, stride)
 
 
 def pca_colors(maps: Sequence[Tensor]) -> list[Tensor]:
@@ -114,15 +129,16 @@ def match_heatmap(first: Tensor, second: Tensor, cell: tuple[float, float]) -> t
     Args:
         first: (C, h, w).
         second: (C, h', w').
-        cell: (u, v) in the first map, where (0, 0) is the centre of its first cell; between centres features are
-            interpolated, beyond the outermost ones they continue.
+        cell: (u, v) in the first map, where (0, 0) is the centre of its first cell; between centres l2-normalised
+            features are interpolated, as `page.js` does; beyond the outermost ones they continue.
 
     Returns:
         Cosine similarity (h', w'), and the cell (u, v) where it is highest.
     """
     height, width = first.shape[-2:]
     grid = first.new_tensor([[[[(2 * cell[0] + 1) / width - 1, (2 * cell[1] + 1) / height - 1]]]])
-    query = functional.grid_sample(first[None], grid, padding_mode="border", align_corners=False)[0]
+    unit = functional.normalize(first, dim=0)
+    query = functional.grid_sample(unit[None], grid, padding_mode="border", align_corners=False)[0]
     heat = functional.cosine_similarity(query, second, dim=0)
     best = int(heat.argmax())
     return heat, (best % heat.shape[1], best // heat.shape[1])
@@ -148,7 +164,7 @@ def draw_features(
         out: the picture, PNG or JPEG by its suffix; written whole or not at all.
         pixel: (u, v) in the first of two images; its centre if None.
         size: what the shorter side of images is brought to, in pixels; that of the model's input if None. The aspect
-            ratio is kept, but for rounding to multiples of 8.
+            ratio is kept, but for rounding to multiples of 8 and, of a transformer, of its patches.
 
     Raises:
         ImageError: an image is missing or broken, the pixel is not in the first of two images, or the picture cannot
@@ -160,7 +176,8 @@ def draw_features(
         wanted = f"pixel {pixel} is matched between two images" if pixel else "there must be an image to draw"
         raise ImageError(f"{wanted}, and {len(images)} are given")
     config = resolve_model_data_config(model)
-    views = [_open(path, size or min(config["input_size"][1:]), config, _SHOWN) for path in images]
+    shorter = size or min(config["input_size"][1:])
+    views = [_open(path, shorter, _multiple(model), config, _SHOWN) for path in images]
     pixel = _check_pixel(pixel, images[0], views[0].size) if len(images) == 2 else None
     maps = _maps(model, views)
     rows: list[list[Image.Image]] = []
@@ -214,7 +231,8 @@ def write_page(
     views: list[_View] = []
     for name, model in models.items():
         config = resolve_model_data_config(model)
-        views = [_open(path, size or min(config["input_size"][1:]), config, _SHOWN_IN_PAGE) for path in images]
+        shorter = size or min(config["input_size"][1:])
+        views = [_open(path, shorter, _multiple(model), config, _SHOWN_IN_PAGE) for path in images]
         first, second = _maps(model, views)
         columns.append(page.Features(name, (first, second)))
     pixel = _check_pixel(pixel, images[0], views[0].size)
@@ -258,7 +276,7 @@ def _check_pixel(pixel: tuple[int, int] | None, path: Path, size: tuple[int, int
     return u, v
 
 
-def _open(path: Path, size: int, config: dict[str, Any], shown: int) -> _View:
+def _open(path: Path, size: int, multiple: int, config: dict[str, Any], shown: int) -> _View:
     """The image of a file: for the model brought to one size of its shorter side, to be seen to another."""
     if not path.is_file():
         raise ImageError(f"there is no image {path}")
@@ -269,7 +287,7 @@ def _open(path: Path, size: int, config: dict[str, Any], shown: int) -> _View:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} cannot be read as an image ({f'{error}'.partition(chr(10))[0]})") from error
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
-    tensor = (pil_to_tensor(_resize(image, size, _MULTIPLE)) / 255 - mean) / std
+    tensor = (pil_to_tensor(_resize(image, size, multiple)) / 255 - mean) / std
     return _View(_resize(image, shown, 1), tensor, image.size)
 
 
@@ -320,13 +338,8 @@ def _compose(rows: list[list[Image.Image]]) -> Image.Image:
 
 
 def _write(save: Callable[[Path], object], out: Path) -> None:
-    temporary = out.with_name(f".{out.name}.tmp")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(out) as temporary:
             save(temporary)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ImageError(f"{out} cannot be written ({error.strerror or error})") from error

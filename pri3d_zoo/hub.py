@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from . import weights
 from .convert import compare_keys, describe_state_dict, printable
-from .download import download, fault_of, first_line
+from .download import cached, download, fault_of, first_line
 from .image_facts import facts_of
 from .names import ModelName, parse_name
 from .weights import BUNDLED, BUNDLED_FOLDER, CONFIG_FILE, WEIGHT_FILE, Weights, WeightsError
@@ -167,6 +167,37 @@ def available(model: str) -> dict[str, str]:
             if (folder / WEIGHT_FILE).is_file():
                 places[folder.name.split(".", 1)[1]] = str(folder)
     return places
+
+
+def models_at_hand() -> set[str]:
+    """The names for which `available` finds weights, or what folders say in the place of such a name."""
+    names = {row.model for row in weights.TABLE if row.location not in (None, BUNDLED)}
+    folders = (folder for _, root in _local_roots() if root is not None for folder in _folders("*", root))
+    return names | {folder.name.split(".", 1)[0] for folder in folders}
+
+
+def row_at(model: str, tag: str, place: str) -> Weights | None:
+    """The row of the table whose bytes lie at a place of `available`.
+
+    `None` for a folder of the user's own, be it under a name of the table: nobody has compared what is in it.
+    """
+    row = weights.find_row(model, tag)
+    if row is None:
+        return None
+    return row if place == (str(BUNDLED_FOLDER / row.name) if row.location == BUNDLED else row.location) else None
+
+
+def config_at_hand(model: str, tag: str, place: str, cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """What weights at a place of `available` say of their images, as `read_config`; empty if they are not here yet.
+
+    Raises:
+        WeightsError: as `read_config`.
+    """
+    row = row_at(model, tag, place)
+    if row is None or row.location == BUNDLED:
+        return read_config(model, tag, Path(place) / WEIGHT_FILE)
+    config = cached(row, CONFIG_FILE, cache_dir)
+    return read_config(model, tag, config.with_name(WEIGHT_FILE)) if config is not None else {}
 
 
 def read_config(model: str, tag: str | None, file: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@
     return made;
   };
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-  // as Python rounds, so that the page and the command line name the same pixel
+  // as Python rounds, so that the page and the command line call a cell by the same pixel
   const roundHalfToEven = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
   // the same place of an axis in another resolution; centres stay centres
   const rescale = (place, old, now) => ((place + 0.5) * now) / old - 0.5;

@@ -10,8 +10,9 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, HfApi, metadata_load
 from huggingface_hub.errors import LocalTokenNotFoundError
 
-from .download import answer_within, first_line, network_fault, patience, sha256_of
+from .download import answer_within, first_line, network_fault, patience
 from .factory import check_name, create_model
+from .files import sha256_of
 from .hub import find_weights, read_config
 from .weights import CARD_FILE, CONFIG_FILE, WEIGHT_FILE, Weights, WeightsError
 

@@ -72,6 +72,14 @@ class ResUNet(nn.Module):
         self.in_chans: int = encoder.in_chans  # type: ignore[assignment]
         self.reset_classifier(num_classes)
 
+    @property
+    def encoder_stride(self) -> int:
+        """Of the finest of the encoder's stages that the decoder takes: 4, or the patches of a plain transformer.
+
+        The features cover images whose sides are multiples of it and of 8 exactly; they reach beyond others.
+        """
+        return self._reductions[0]
+
     def get_classifier(self) -> nn.Module:
         """The 1x1 convolution to classes, or an identity."""
         return self.head

@@ -54,7 +54,7 @@ class Weights:
     command: str
     """The command that trains it."""
     metrics: Mapping[str, float]
-    """Measured results, by benchmark."""
+    """Measured results, by benchmark; the first is the headline, which `pri3d-zoo list` shows."""
     protocol: str
     """How the metrics were measured (split, resolution, seeds)."""
     paper: str = "arXiv:2104.11225"

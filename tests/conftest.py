@@ -77,7 +77,7 @@ def tiny_settings(tiny_store) -> list[str]:
         "data.workers=0",
         "size=[48,64]",
         "batch_size=2",
-        "steps=6",
+        "steps=4",
         "log_every=1",
         "checkpoint_every=2",
         "loss.matches=64",

@@ -9,13 +9,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What the modules of training/ may import of training/; a package stands for everything in it.
 TRAINING = {
+    "": set(),
+    "__main__": {"cli"},
     "errors": set(),
     "seeds": set(),
     "geometry": set(),
     "losses": set(),
-    "files": set(),
     "norms": set(),
-    "config": {"errors", "files"},
+    "config": {"errors"},
     "checkpoint": {"errors"},
     "matches": {"geometry", "seeds"},
     "data": {"data", "geometry", "errors", "seeds"},
@@ -23,10 +24,10 @@ TRAINING = {
     "colors": {"data.augment", "errors"},
     "initialise": {"colors", "config", "data.augment", "errors", "networks"},
     "tasks": {"config", "data.augment", "data.dataset", "networks", "losses", "matches"},
-    "metrics": {"files"},
+    "metrics": set(),
     "loop": {"checkpoint", "errors", "metrics", "seeds"},
     "moco": {"data.augment", "data.dataset", "seeds"},
-    "run_folder": {"checkpoint", "config", "errors", "files", "initialise", "networks", "norms"},
+    "run_folder": {"checkpoint", "config", "errors", "initialise", "networks", "norms"},
     "pretrain": {
         "config",
         "data.augment",
@@ -51,36 +52,69 @@ TRAINING = {
         "data.dataset",
         "data.nyu40",
         "data.image_files",
+        "data.loader",
         "data.scene_lists",
         "data.store",
         "errors",
-        "files",
         "geometry",
         "loop",
         "matches",
+        "metrics",
         "pretrain",
         "run_folder",
         "seeds",
     },
     "export": {"config", "data.augment", "errors", "run_folder"},
+    "bench": {"config", "data", "errors", "geometry", "initialise", "networks", "pretrain", "tasks"},
+    "report": {
+        "config",
+        "data",
+        "errors",
+        "evaluate.backbones",
+        "evaluate.probe",
+        "initialise",
+        "matches",
+        "metrics",
+        "networks",
+        "pretrain",
+        "run_folder",
+        "tasks",
+    },
+    "cli": {
+        "bench",
+        "config",
+        "data.dry_run",
+        "data.prepare",
+        "data.sources",
+        "data.write_folder",
+        "errors",
+        "evaluate",
+        "export",
+        "pretrain",
+        "report",
+        "run_folder",
+    },
 }
 ZOO = {
+    "": {"convert", "factory", "resunet", "weights"},
+    "files": set(),
     "weights": set(),
     "names": set(),
     "decoder": set(),
     "convert": {"weights"},
     "checkpoint_files": {"convert", "weights"},
-    "convert_files": {"checkpoint_files", "convert", "resunet", "weights"},
-    "download": {"weights"},
+    "convert_files": {"checkpoint_files", "convert", "files", "resunet", "weights"},
+    "download": {"files", "weights"},
     "image_facts": {"weights"},
     "hub": {"convert", "download", "image_facts", "names", "weights"},
     "pri3d_resnet": {"hub", "names"},
     "resunet": {"decoder", "hub", "names"},
     "factory": {"hub", "names", "weights", "pri3d_resnet", "resunet"},
-    "publish": {"download", "factory", "hub", "names", "weights"},
+    "publish": {"download", "factory", "files", "hub", "names", "weights"},
     "page": set(),
-    "features": {"page", "resunet"},
-    "d2": {"checkpoint_files", "convert", "convert_files", "hub", "weights"},
+    "features": {"files", "page", "resunet"},
+    "d2": {"checkpoint_files", "convert", "convert_files", "files", "hub", "weights"},
+    "cli": {"__version__", "convert", "convert_files", "factory", "features", "hub", "weights"},
 }
 OPTIONAL = {"MinkowskiEngine", "detectron2", "open3d", "scenezoo"}
 
@@ -120,18 +154,14 @@ def is_within(name: str, packages: set[str]) -> bool:
 )
 def test_imports_go_one_way(folder, package, table):
     wrong = []
-    checked = 0
     for name, file, parent in modules(folder, package):
         permitted = allowed(name, table)
-        if permitted is None:
-            continue
-        checked += 1
+        assert permitted is not None, f"{folder}/{name} has no line in the table"
         for imported in imports_of(file, parent):
             inside = imported.removeprefix(f"{package}.")
             if inside != imported and not is_within(inside, permitted):
                 wrong.append(f"{folder}/{name} imports {imported}")
     assert not wrong
-    assert checked >= len(table)
 
 
 def test_zoo_knows_nothing_of_training():
@@ -140,9 +170,9 @@ def test_zoo_knows_nothing_of_training():
             assert not imported.startswith("pri3d_zoo.training"), f"{file} imports {imported}"
 
 
-def test_only_prepare_and_the_command_line_know_sources():
+def test_only_the_command_line_knows_sources():
     for name, file, parent in modules("training", "pri3d_zoo.training"):
-        if name in ("data.prepare", "cli") or name.startswith("data.sources"):
+        if name == "cli" or name.startswith("data.sources"):
             continue
         for imported in imports_of(file, parent):
             assert not imported.startswith("pri3d_zoo.training.data.sources"), f"{file} imports {imported}"

@@ -36,8 +36,8 @@ def render(
     workers: Workers = CORES,
 ) -> None:
     """Render furnished rooms to RGB-D video with labels and the surface; `prepare synthrooms` needs no such folder."""
-    from .data.sources.folder import write_folder
     from .data.sources.synthrooms import SynthRooms, seeds_of
+    from .data.write_folder import write_folder
 
     rooms = SynthRooms(seeds_of(split, seed, seed + scenes), frames=frames, size=size)
     write_folder(rooms, out, workers=workers)
@@ -126,6 +126,12 @@ def probe(
     min_overlap: Annotated[float, typer.Option(help="Only pairs that share so much; 0.6 are near views.")] = 0.0,
     size: Size = (240, 320),
     seed: Annotated[int, typer.Option(help="Of the choice of pairs and pixels.")] = 0,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Metres between points that match; default: loss.radius of the runs named, else 0.02.", min=0.001
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Do the features of a point agree between two views of it? No labels are needed.
@@ -150,6 +156,7 @@ def probe(
         min_overlap=min_overlap,
         size=size,
         seed=seed,
+        radius=radius,
     )
     if Protocol.probe3d in wanted:
         console.print(probe3d_table(results))
@@ -268,7 +275,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a pre-training run.")],
     out: Annotated[Path, typer.Argument(help="Weight folder to write.")],
     dense: Annotated[bool, typer.Option("--dense", help="The whole ResUNet rather than the encoder alone.")] = False,
-    tag: Annotated[str, typer.Option(help="What follows the dot in the name of the weights.")] = "local",
+    tag: Annotated[
+        str | None, typer.Option(help="What follows the dot in the name of the weights (default: in that of OUT).")
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Of the weights, such as apache-2.0; publishing asks for it.")
     ] = None,

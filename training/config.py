@@ -18,8 +18,9 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pri3d_zoo.files import write_whole
+
 from .errors import InputError, first_line
-from .files import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
 # what PyYAML and OmegaConf make of text that is no configuration; ValueErrors are those of numbers and of UTF-8

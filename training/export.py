@@ -1,8 +1,6 @@
 """From a run to a weight folder of the zoo: model.safetensors, config.json and README.md, as on the Hub."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import pri3d_zoo
+from pri3d_zoo.files import whole_folder
 from pri3d_zoo.names import METHODS, ModelName
 from pri3d_zoo.resunet import any_size
 
@@ -27,7 +26,13 @@ Momentum Contrastive Learning* (arXiv 2003.04297)"""
 
 
 def export(
-    run: Path, out: Path, *, dense: bool = False, tag: str = "local", licence: str | None = None, half: bool = False
+    run: Path,
+    out: Path,
+    *,
+    dense: bool = False,
+    tag: str | None = None,
+    licence: str | None = None,
+    half: bool = False,
 ) -> str:
     """Write the backbone of a run as a weight folder, which appears whole or not at all.
 
@@ -35,7 +40,8 @@ def export(
         run: Folder of a pre-training run.
         out: The folder to write; it must not exist yet, for a weight folder is never changed.
         dense: Encoder and decoder (``resunet*``) rather than the encoder alone.
-        tag: What follows the dot in the name of the weights.
+        tag: What follows the dot in the name of the weights; by default what does in that of the folder, without a dot
+            ``local``.
         licence: Of the weights, as the Hub names it (``apache-2.0``); needed before they can be published.
         half: Convolutions and linear maps in float16, for half the bytes; a model loads them into its float32.
 
@@ -47,6 +53,7 @@ def export(
     """
     if out.exists():
         raise InputError(f"{out} exists already; weight folders are not overwritten: give another, or remove it")
+    tag = tag or out.name.partition(".")[2] or "local"
     config, model = trained_model(run) if dense else trained_network(run)
     encoder = config.model.encoder
     name = str(ModelName(encoder, config.loss.method, dense))
@@ -82,19 +89,14 @@ def export(
         "pretrained_cfg": pretrained_cfg,
         "model_args": model_args,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as temporary:
         tensors = {key: value.contiguous() for key, value in tensors.items()}  # they are channels last
         if half:
             tensors = {key: in_half(key, value) for key, value in tensors.items()}
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
-        (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n")
-        (temporary / "README.md").write_text(model_card(config, name, tag, run, licence, untrained, dense, half))
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / "config.json").write_text(json.dumps(model_config, indent=2) + "\n", encoding="utf-8")
+        card = model_card(config, name, tag, run, licence, untrained, dense, half)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
     return name
 
 

@@ -1,6 +1,5 @@
 """The networks of a run before its first step: what they are made of, and where the encoder's weights come from."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pri3d_zoo.convert import compare_keys, describe_state_dict
+from pri3d_zoo.files import sha256_of
 from pri3d_zoo.hub import CONFIG_FILE, find_weights
 
 from .colors import expect_imagenet_colors
@@ -95,9 +95,7 @@ def describe_init(config: Config) -> str:
         return f"from scratch, seed {config.seed}"
     name = _timm_name(config)
     if name is None:
-        with _weight_file(config).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return f"encoder from the weights {Path(config.init).name}, SHA-256 {digest}"
+        return f"encoder from the weights {Path(config.init).name}, SHA-256 {sha256_of(_weight_file(config))}"
     cfg = timm.get_pretrained_cfg(name)
     weights = f"{name.partition('.')[0]}.{cfg.tag}" if cfg is not None and cfg.tag else name
     return f"encoder from ImageNet, timm's weights {weights}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .files import write_whole
+from pri3d_zoo.files import write_whole
 
 METRICS = "metrics.csv"
 

@@ -22,6 +22,8 @@ from .networks.batch_norm import batch_norm_momentum, set_batch_norm_momentum
 from .run_folder import is_recorded, open_run, write_norms
 from .tasks import PretrainTask
 
+CHUNK_BOXES = {ChunkBox.frustum: frustum_box, ChunkBox.pixels: pixel_box}
+
 logger = logging.getLogger(__name__)
 
 
@@ -113,7 +115,7 @@ def training_pairs(config: Config) -> PairMixture:
                 store,
                 (height, width),
                 chunks=config.loss.method in (Method.geo, Method.joint),
-                box=pixel_box if config.data.chunk_box == ChunkBox.pixels else frustum_box,
+                box=CHUNK_BOXES[config.data.chunk_box],
                 geometric=config.data.geometric,
                 # one that is nowhere goes to the first store, which refuses it by name
                 holdout=[

@@ -21,34 +21,40 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pri3d_zoo import page
+from pri3d_zoo.files import write_whole
 
-from .config import Config, Method, flat_keys
+from .config import ChunkBox, Config, Method, flat_keys
 from .data.augment import normalize
 from .data.dataset import PairBatch, PairDataset, collate
 from .data.store import SceneStore
 from .errors import InputError
-from .evaluate.probe import RADIUS, THRESHOLDS, Recall, best_matches, choose_pairs, matching_errors, matching_recall
-from .files import write_whole
+from .evaluate.backbones import computing_device
+from .evaluate.probe import THRESHOLDS, Recall, best_matches, choose_pairs, matching_errors, matching_recall
 from .initialise import initial_model
 from .matches import view_matches
 from .metrics import METRICS, read_metrics
-from .networks.sparse import SparseTensor
 from .networks.two_branch import TwoBranch
+from .pretrain import CHUNK_BOXES
 from .run_folder import run_environment, trained_model
+from .tasks import voxel_input
 
 REPORT = "report.html"
+PAIRS = 60  # at most, of the probe's table
 DRAWN = 40  # matches in the picture of a pair
 GOOD = 10  # pixels at a width of 320: what counts as right in the picture
+BOXES = {  # what the chunk of a view is
+    ChunkBox.frustum: "inside the frustum box of the left view",
+    ChunkBox.pixels: "inside the box of the left view's back-projected pixels, rounded outward to whole metres",
+}
 
 
-def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), pairs: int = 60) -> Path:
+def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = ()) -> Path:
     """Write ``report.html`` into the folder of a run, whole or not at all.
 
     Args:
         run: Folder of a pre-training run.
         store: Where the pairs that are shown and probed come from; the run's own store if None.
         scenes: Of that store, all if empty.
-        pairs: For the probe's table.
 
     Returns:
         Path of the report.
@@ -56,23 +62,39 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
     matplotlib.use("agg")
     config, trained = trained_model(run)
     initial = cast(TwoBranch, initial_model(config).eval())  # as the trained one is
+    for model in (initial, trained):
+        model.to(computing_device())
     if not (run / METRICS).is_file():
         raise InputError(f"{run} has no {METRICS}: give the folder of a pre-training run")
     scene_store = SceneStore(store or Path(config.data.store))
-    chunks = config.loss.method != Method.view  # else there is no 3D network, and the store may know no surface
-    dataset = PairDataset(scene_store, (config.size[0], config.size[1]), chunks=chunks, only=scenes)
-    chosen = choose_pairs(dataset, pairs, seed=0)
+    has_3d = config.loss.method != Method.view
+    dataset = PairDataset(
+        scene_store,
+        (config.size[0], config.size[1]),
+        chunks=False,
+        box=CHUNK_BOXES[config.data.chunk_box],
+        only=scenes,
+        min_overlap=config.data.min_overlap,
+    )
+    chosen = choose_pairs(dataset, PAIRS, seed=0)
     probed = collate([dataset[index] for index in chosen])
-    shares = torch.stack([(error <= GOOD).float().mean() for error in matching_errors(trained.backbone, probed)])
+    before, after = (matching_errors(model.backbone, probed, config.loss.radius) for model in (initial, trained))
+    recalls = {
+        "before training": matching_recall(before, config.loss.radius),
+        f"after {config.steps} steps": matching_recall(after, config.loss.radius),
+    }
+    shares = torch.stack([(error <= GOOD).float().mean() for error in after])
+    dataset.chunks = has_3d  # of the one pair alone
     shown = dataset[chosen[int(shares.nan_to_num(-1).median(dim=0).indices)]]
-    figures = [
+    has_voxels = len(_chunk(shown)[0]) > 0
+    figures: list[tuple[str, str, Figure | None]] = [
         ("Losses", "By step; dashed: chance, what features that tell nothing apart get.", _loss_figure(run, config)),
         (
             "Matches",
             f"The best match of {DRAWN} pixels of the left view among all of the right one, before training and after. "
             f"The pair does neither well nor badly: its share of right matches is the median of all probed. Green "
             f"lines end within {GOOD} px (at a width of 320) of the true match.",
-            _match_figure(shown, initial, trained),
+            _match_figure(shown, initial, trained, config.loss.radius),
         ),
         (
             "Features as colours",
@@ -81,21 +103,15 @@ def report(run: Path, store: Path | None = None, *, scenes: Sequence[str] = (), 
             _feature_figure(shown, initial, trained),
         ),
     ]
-    if chunks:
+    if has_3d:
+        place = f"The voxels of the surface {BOXES[config.data.chunk_box]}"
+        told = f"{place}, with their own colours and coloured by the features of the 3D network."
+        missing = f"{place} would be shown here, but there are none."
         figures.append(
-            (
-                "A chunk in 3D",
-                "The voxels of the surface inside the frustum box of the left view, with their own colours and "
-                "coloured by the features of the 3D network.",
-                _chunk_figure(shown, trained),
-            )
+            ("A chunk in 3D", told if has_voxels else missing, _chunk_figure(shown, trained) if has_voxels else None)
         )
-    recalls = {
-        "before training": matching_recall(initial.backbone, probed),
-        f"after {config.steps} steps": matching_recall(trained.backbone, probed),
-    }
     where = f"{scene_store.root.name} ({', '.join(scenes) or 'all scenes'})"
-    explorer = _explorer(shown, initial, trained, with_voxels=chunks)
+    explorer = _explorer(shown, initial, trained, with_voxels=has_voxels)
     write_whole(run / REPORT, _page(run_environment(run), config, figures, recalls, where, explorer))
     return run / REPORT
 
@@ -114,13 +130,13 @@ def _loss_figure(run: Path, config: Config) -> Figure:
 
 @torch.no_grad()
 def _dense_features(model: TwoBranch, batch: PairBatch) -> Tensor:
-    return model.backbone(normalize(batch.color[0]))
+    return model.backbone(normalize(batch.color[0].to(computing_device()))).cpu()
 
 
-def _match_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch) -> Figure:
+def _match_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch, radius: float) -> Figure:
     height, width = batch.color.shape[-2:]
     torch.manual_seed(0)
-    first, second, valid = view_matches(batch.depth, batch.intrinsics, batch.camera_to_world, DRAWN, RADIUS)
+    first, second, valid = view_matches(batch.depth, batch.intrinsics, batch.camera_to_world, DRAWN, radius)
     first, second = first[valid][None], second[valid][None]
     true = torch.stack((second[0] % width, second[0] // width), -1)
     start = torch.stack((first[0] % width, first[0] // width), -1).numpy()
@@ -156,7 +172,7 @@ def _feature_figure(batch: PairBatch, initial: TwoBranch, trained: TwoBranch) ->
 @torch.no_grad()
 def _chunk_figure(batch: PairBatch, model: TwoBranch) -> Figure:
     voxels, colors = _chunk(batch)
-    panels = {"colours": colors, "features of the 3D network": _voxel_colors(model, voxels, colors)}
+    panels = {"colours": colors / 255, "features of the 3D network": _voxel_colors(model, voxels, colors)}
     figure = plt.figure(figsize=(4.2 * len(panels), 4))
     x, y, z = voxels[:, 1:].float().numpy().T
     for number, (name, color) in enumerate(panels.items(), start=1):
@@ -181,7 +197,7 @@ def _explorer(batch: PairBatch, initial: TwoBranch, trained: TwoBranch, *, with_
     chunk = None
     if with_voxels:
         positions = voxels[:, 1:].float() @ _upright(batch.camera_to_world[0, 0]).T
-        chunk = page.Voxels(positions, 1.0, (255 * colors).round().byte())
+        chunk = page.Voxels(positions, 1.0, colors)
     weights = []
     for name, model in {"before training": initial, "after training": trained}.items():
         first, second = _dense_features(model, batch)
@@ -191,13 +207,14 @@ def _explorer(batch: PairBatch, initial: TwoBranch, trained: TwoBranch, *, with_
 
 
 def _chunk(batch: PairBatch) -> tuple[Tensor, Tensor]:
-    """Of the left view, voxels (N, 4) and their colours (N, 3) from 0 to 1."""
+    """Of the left view, voxels (N, 4) and their colours (N, 3) uint8."""
     keep = batch.voxels[:, 0] == 0
-    return batch.voxels[keep], batch.voxel_colors[keep].float() / 255
+    return batch.voxels[keep], batch.voxel_colors[keep]
 
 
 def _voxel_colors(model: TwoBranch, voxels: Tensor, colors: Tensor) -> Tensor:
-    return principal_colors(model.backbone3d(SparseTensor(voxels, colors - 0.5)).features)
+    device = computing_device()
+    return principal_colors(model.backbone3d(voxel_input(voxels.to(device), colors.to(device))).features.cpu())
 
 
 def _upright(camera_to_world: Tensor) -> Tensor:
@@ -237,7 +254,7 @@ def _embed(figure: Figure) -> str:
 def _page(
     environment: dict[str, str],
     config: Config,
-    figures: list[tuple[str, str, Figure]],
+    figures: list[tuple[str, str, Figure | None]],
     recalls: dict[str, Recall],
     where: str,
     explorer: str,
@@ -251,7 +268,7 @@ def _page(
     )
     sections = "".join(
         f"<h2>{html.escape(name)}</h2><p>{html.escape(text)}</p>"
-        f'<img alt="{html.escape(name)}" src="data:image/png;base64,{_embed(figure)}">'
+        + (f'<img alt="{html.escape(name)}" src="data:image/png;base64,{_embed(figure)}">' if figure else "")
         for name, text, figure in figures
     )
     settings = _table({key: str(value) for key, value in flat_keys(config).items()})
@@ -259,7 +276,7 @@ def _page(
     body = f"""<p>Made by</p><pre>{html.escape(command)}</pre>
 <h2>Probe</h2>
 <p>How often the nearest neighbour of a pixel's feature, among all of the other view, lies within so many pixels (of an
-image 320 wide) of its true match. Pairs of {html.escape(where)}.</p>
+image 320 wide) of its true match, whose point lies within {config.loss.radius:g} m. Pairs of {html.escape(where)}.</p>
 <div class="scroll"><table><tr><th>weights</th>{head}<th>pairs</th><th>queries</th></tr>{probe_rows}</table></div>
 {explorer}
 {sections}

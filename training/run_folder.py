@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from pri3d_zoo.files import write_whole
+
 from .checkpoint import has_checkpoint, load_checkpoint
 from .config import Backend3D, Config, flat_keys, read_config, save_config
 from .errors import InputError, first_line
-from .files import write_whole
 from .initialise import build_network
 from .networks.moco import MoCo
 from .networks.two_branch import TwoBranch

@@ -40,7 +40,7 @@ class PretrainTask:
             color = normalize(batch.color.flatten(0, 1))
             voxels = None
             if geo is not None and len(batch.voxels):
-                voxels = SparseTensor(batch.voxels, batch.voxel_colors.float() / 255)
+                voxels = voxel_input(batch.voxels, batch.voxel_colors)
         features: MatchedFeatures = model(
             color,
             None if view is None else (view[0], view[1]),
@@ -88,6 +88,12 @@ class PretrainTask:
             self.voxel_radius,
             batch.frame_seeds(),
         )
+
+
+def voxel_input(voxels: Tensor, colors: Tensor) -> SparseTensor:
+    """What the 3D network is given of chunks: voxels (M, 4) with their colours (M, 3) uint8, from 0 to 1 as the
+    authors'."""
+    return SparseTensor(voxels, colors.float() / 255)
 
 
 def _counts(name: str, valid: Tensor) -> dict[str, Tensor]:

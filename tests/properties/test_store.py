@@ -40,7 +40,7 @@ def scenes(draw: st.DrawFn) -> tuple[list[Frame], dict[str, Any]]:
     frames = []
     for id in draw(names):
         pose = np.eye(4)
-        pose[:3, 3] = draw(arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)))
+        pose[:3, 3] = draw(arrays(np.float64, 3, elements=st.floats(-2e4, 2e4)))
         millimetres = draw(arrays(np.uint16, size))
         labels = [draw(st.none() | arrays(kind, size)) for kind in (np.uint8, np.uint16)]
         color = np.full((*size, 3), draw(st.integers(0, 255)), np.uint8)

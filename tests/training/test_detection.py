@@ -249,6 +249,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_as_if_it_were_not(tmp_path, data, monkeypatch):
     results = tmp_path / "study" / "results.jsonl"
     figures = detect(config(tmp_path / "whole", data, f"results={results}"))

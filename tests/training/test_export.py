@@ -53,6 +53,7 @@ def test_every_way_to_load_the_dense_model(tiny_run, folders):
     assert_bit_equal(timm.create_model(f"local-dir:{folders[1]}", pretrained=True), expected)
 
 
+@pytest.mark.slow
 def test_bare_timm_needs_no_pri3d_zoo(folders, tmp_path):
     code = (
         f"import timm, sys; m = timm.create_model('local-dir:{folders[0]}', pretrained=True); "
@@ -79,7 +80,7 @@ def test_the_folder_has_the_shape_of_a_hub_repository(folders):
         assert not any(key.startswith("fc.") for key in load_file(folder / "model.safetensors"))
         card = (folder / "README.md").read_text()
         assert card.startswith("---\n")
-        assert "6 of 2 pairs at 48x64" in card
+        assert "4 of 2 pairs at 48x64" in card
 
 
 def test_nothing_is_overwritten_or_left_half(tiny_run, folders, tmp_path, monkeypatch):
@@ -89,6 +90,20 @@ def test_nothing_is_overwritten_or_left_half(tiny_run, folders, tmp_path, monkey
     with pytest.raises(OSError, match="full"):
         export(tiny_run, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tag_is_that_of_the_folder_unless_another_is_named(tiny_run, tmp_path, monkeypatch):
+    names = ("resnet18_pri3d_joint.mine", "resnet18_pri3d_joint.mine.second", "plain")
+    for name in names:
+        export(tiny_run, tmp_path / name)
+    export(tiny_run, tmp_path / "named.mine", tag="named")
+    for name, tag in zip((*names, "named.mine"), ("mine", "mine.second", "local", "named"), strict=True):
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert config["pretrained_cfg"]["tag"] == tag
+        assert f"# resnet18_pri3d_joint.{tag}\n" in (tmp_path / name / "README.md").read_text()
+    monkeypatch.setenv("PRI3D_WEIGHTS", str(tmp_path))
+    for name in names[:2]:
+        assert_bit_equal(pri3d_zoo.create_model(name), trained(tiny_run, "backbone.encoder."))
 
 
 def test_a_run_without_checkpoint(tmp_path):
@@ -104,7 +119,12 @@ def test_an_exported_encoder_initialises_another_run(tiny_run, folders, tiny_set
         initial_model(config)
 
 
-@pytest.fixture(scope="module", params=["convnext_atto", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
+OTHERS = ("tf_efficientnet_lite0", "vit_tiny_patch16_224")
+
+
+@pytest.fixture(
+    scope="module", params=["convnext_atto", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def other(request, tiny_settings, tmp_path_factory):
     """A pre-training of one step on another encoder than a ResNet, and its two weight folders."""
     folder = tmp_path_factory.mktemp("other")

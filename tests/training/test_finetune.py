@@ -1,6 +1,7 @@
 """What all fine-tunings do alike, on a network of one weight."""
 
 import json
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -9,15 +10,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pri3d_zoo.training.checkpoint import load_checkpoint
-from pri3d_zoo.training.config import Precision, load_config
+from pri3d_zoo.training.config import Precision, check_numbers, load_config
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.best import BEST, EVALUATIONS
 from pri3d_zoo.training.evaluate.detection_config import DetectionConfig, check_detection
 from pri3d_zoo.training.evaluate.finetune import FineTuning, chosen, evaluating, fine_tune
-from pri3d_zoo.training.evaluate.finetune_config import FineTuneConfig, ImagesConfig, SgdConfig, check_positive
+from pri3d_zoo.training.evaluate.finetune_config import FineTuneConfig, ImagesConfig, SgdConfig
 from pri3d_zoo.training.evaluate.results import read_results
 from pri3d_zoo.training.evaluate.segmentation_config import SegmentationConfig
-from pri3d_zoo.training.metrics import read_metrics
+from pri3d_zoo.training.metrics import METRICS, read_metrics
 
 
 @dataclass
@@ -117,6 +118,28 @@ def test_the_folder_and_the_results_of_a_run(tmp_path):
     ]
 
 
+def test_seconds_are_those_of_all_sessions(tmp_path):
+    """A run that is killed in its third step, and whose steps before it were slow."""
+
+    def dies(model, batch):
+        if model.weight > 0.7:
+            raise RuntimeError("power cut")
+        return pull(model, batch)
+
+    study = tmp_path / "results.jsonl"
+    settings = config(tmp_path / "run", results=str(study))
+    with pytest.raises(RuntimeError, match="power cut"):
+        fine_tune(settings, lambda _: own([0.0, 2.0], dies))
+    metrics = tmp_path / "run" / METRICS
+    header, *rows = [line.split(",") for line in metrics.read_text().splitlines()]
+    for number, row in enumerate(rows, start=1):
+        row[header.index("seconds")] = str(1000.0 * number)
+    metrics.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    fine_tune(settings, lambda _: own([0.0, 2.0]))
+    [line] = read_results(study)
+    assert 2000 < line["seconds"] < 2500
+
+
 def test_the_best_evaluation_counts_and_not_the_last(tmp_path):
     found = fine_tune(config(tmp_path), lambda _: own([1.0, 1.0], measured=[0.8, 0.3]))
     assert found["share"] == 0.8
@@ -158,8 +181,15 @@ def test_the_way_out_of_a_loss_that_is_not_finite_is_a_key(tmp_path, schema):
 def test_values_that_must_be_positive(key):
     config = load_config("semseg_nyuv2", ["run=r", "data.store=s", f"{key}=-1"], SegmentationConfig)
     with pytest.raises(InputError, match=rf"{key}=-1(\.0)?: it must be greater than 0"):
-        check_positive(config, "epochs")
-    check_positive(load_config("semseg_nyuv2", ["run=r", "data.store=s"], SegmentationConfig), "epochs")  # steps=null
+        check_numbers(config, "evaluate_every", "epochs")
+    check_numbers(load_config("semseg_nyuv2", ["run=r", "data.store=s"], SegmentationConfig), "epochs")  # steps=null
+
+
+@pytest.mark.parametrize("wrong", ["size=[240]", "size=[240,8]", "data.workers=-1"])
+def test_sizes_and_workers_are_checked(wrong):
+    config = load_config("semseg_nyuv2", ["run=r", "data.store=s", wrong], SegmentationConfig)
+    with pytest.raises(InputError, match=re.escape(wrong.replace(",", ", ")) + ": it must be"):
+        check_numbers(config)
 
 
 def test_detection_checks_them_too():

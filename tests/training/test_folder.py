@@ -1,6 +1,10 @@
 """The plain folder layout: what is read, what is left out and why, and that what is written reads back."""
 
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,9 @@ from PIL import Image
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
 from pri3d_zoo.training.data.fusion import fuse, voxelize
 from pri3d_zoo.training.data.sources import open_source
-from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
+from pri3d_zoo.training.data.sources.folder import FolderSource
+from pri3d_zoo.training.data.unfinished import temporary_path
+from pri3d_zoo.training.data.write_folder import write_folder
 from pri3d_zoo.training.errors import InputError
 
 SIZE = (24, 32)
@@ -96,12 +102,36 @@ def test_finished_scenes_are_left_alone_and_leftovers_removed(folder: Path) -> N
     marked = folder / "attic" / "color" / "0.jpg"
     marked.write_bytes(b"mine")
     shutil.rmtree(folder / "cellar")
-    (folder / ".cellar.tmp" / "color").mkdir(parents=True)
-    (folder / ".cellar.tmp" / "color" / "99.jpg").write_bytes(b"half")
-    write_folder(Scenes(), folder, workers=2)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = temporary_path(folder / "cellar")
+    left = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+    (left / "color").mkdir(parents=True)
+    (left / "color" / "99.jpg").write_bytes(b"half")
+    write_folder(Scenes(), folder, workers=1)
     assert marked.read_bytes() == b"mine"
     assert sorted(path.name for path in folder.iterdir()) == ["attic", "cellar"]
     assert sorted(path.name for path in (folder / "cellar" / "color").iterdir()) == [f"{i}.jpg" for i in range(4)]
+
+
+def test_skipped_frames_are_counted_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_folder(Scenes(), tmp_path, workers=1)
+    assert "scene attic: 1 frames skipped, the last one, 4: the lens cap was on" in caplog.text
+
+
+class Torn(Scenes):
+    """Scenes whose second frame has another size."""
+
+    def frames(self, scene: str):
+        frames = list(super().frames(scene))
+        half = {name: getattr(frames[1], name)[:12] for name in ("color", "depth", "semantic", "instance")}
+        yield from (frames[0], replace(frames[1], **half))
+
+
+def test_a_scene_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one size"):
+        write_folder(Torn(), tmp_path, workers=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_root_may_be_one_scene(folder: Path) -> None:
@@ -125,6 +155,25 @@ def test_color_may_be_png(folder: Path) -> None:
     Image.open(path).save(path.with_suffix(".png"))
     path.unlink()
     assert all(isinstance(frame, Frame) for frame in FolderSource(folder).frames("attic"))
+
+
+def test_the_case_of_extensions_does_not_matter(folder: Path) -> None:
+    scene = folder / "attic"
+    for name, end in (("color", "jpg"), ("depth", "png"), ("pose", "txt"), ("semantic", "png"), ("instance", "png")):
+        (scene / name / f"2.{end}").rename(scene / name / f"2.{end.upper()}")
+    found = list(FolderSource(folder).frames("attic"))
+    assert [frame.id for frame in found] == ["0", "1", "2", "3"]
+    assert isinstance(found[2], Frame)
+    assert found[2].semantic is not None
+    assert found[2].instance is not None
+
+
+def test_of_two_colour_images_the_jpeg_is_taken(folder: Path) -> None:
+    Image.new("RGB", SIZE[::-1], (9, 8, 7)).save(folder / "attic" / "color" / "1.PNG")
+    found = list(FolderSource(folder).frames("attic"))
+    assert len(found) == 4
+    assert isinstance(found[1], Frame)
+    assert (found[1].color != (9, 8, 7)).any()
 
 
 @pytest.mark.parametrize(("name", "end"), [("color", "jpg"), ("depth", "png"), ("instance", "png")])

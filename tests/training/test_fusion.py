@@ -14,6 +14,7 @@ from pri3d_zoo.training.data.sources.folder import FolderSource
 from pri3d_zoo.training.errors import InputError
 
 VOXEL = 0.02
+TOO_FAR = ((1 << 17) - 1) * VOXEL  # metres; keys have 18 bits an axis
 FUSE_SLAB = fusion._fuse_slab
 LOW, HIGH = np.array([-1.013, -0.807, -1.011]), np.array([0.997, 0.793, 1.003])  # of the room, off the voxel grid
 SIZE = (60, 80)
@@ -148,3 +149,13 @@ def test_real_frames_agree_with_the_reconstruction(real_data: Path) -> None:
     missing, _ = cKDTree(centers).query(truth)
     seen = missing < 0.1  # the mesh was made of more frames
     assert (missing[seen] < 0.0201).mean() > 0.8
+
+
+@pytest.mark.parametrize("reach", [TOO_FAR, -TOO_FAR, 1e5, 1e30, -1e30, np.inf, np.nan])
+def test_points_beyond_all_keys_are_refused(reach: float) -> None:
+    points = np.array([[0, 0, 0], [0, reach, 0]], np.float32)
+    with pytest.raises(InputError, match=r"m from the origin.*in metres"):
+        voxelize(points, np.zeros((2, 3), np.uint8), voxel_size=VOXEL)
+    near = points.clip(-TOO_FAR + 0.1, TOO_FAR - 0.1)
+    if np.isfinite(near).all():
+        assert len(voxelize(near, np.zeros((2, 3), np.uint8), voxel_size=VOXEL)[0]) == 2

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pri3d_zoo.training.data.image_files import natural_order, read_color, read_depth, read_labels, read_matrix
+from pri3d_zoo.training.data.image_files import (
+    natural_order,
+    read_color,
+    read_depth,
+    read_intrinsics,
+    read_labels,
+    read_matrix,
+)
 from pri3d_zoo.training.errors import InputError
 
 
@@ -57,6 +64,15 @@ def test_a_matrix_is_of_the_size_that_is_asked_for(tmp_path: Path, text: str | N
         read_matrix(tmp_path / "pose.txt", 2)
     (tmp_path / "pose.txt").write_text("1 2\n3 4.5")
     assert read_matrix(tmp_path / "pose.txt", 2).tolist() == [[1, 2], [3, 4.5]]
+
+
+@pytest.mark.parametrize(
+    "text", ["-1 0 5 0 3 5 0 0 1", "3 0 5 0 -1 5 0 0 1", "0 0 5 0 3 5 0 0 1", "3 0 5 0 nan 5 0 0 1"]
+)
+def test_focal_lengths_are_positive_each(tmp_path: Path, text: str) -> None:
+    (tmp_path / "intrinsics.txt").write_text(text)
+    with pytest.raises(InputError, match="not the intrinsics of a pinhole camera"):
+        read_intrinsics(tmp_path / "intrinsics.txt")
 
 
 def test_frame_ten_follows_frame_nine() -> None:

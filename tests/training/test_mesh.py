@@ -1,5 +1,6 @@
 """Meshes as points: the same voxels as every point on the faces gives, and what is said of broken files."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,49 @@ def test_thinning_changes_no_voxel(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert len(touched - found) < 0.02 * len(touched)
     assert len(found - touched) < 0.02 * len(touched)
     assert len(surface.points) < 20 * len(voxels)
+
+
+def test_large_faces_are_halved_and_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A floor of two triangles."""
+    monkeypatch.setattr(module, "POINTS_AT_ONCE", 30_000)
+    side = 2 - 0.002
+    floor = np.array([[0, 0, 0], [side, 0, 0], [side, side, 0], [0, side, 0]]) + np.array((0.001, 0.001, 0.012))
+    values = np.concatenate((floor, np.full((4, 3), 90)), 1)
+    tracemalloc.start()
+    surface = cover(values, np.array([[0, 1, 2], [0, 2, 3]]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # NumPy's part; that of the whole floor at once is 60 MB
+    cells = {tuple(cell) for cell in np.floor(surface.points / 0.01).astype(int).tolist()}
+    assert cells == {(x, y, 1) for x in range(200) for y in range(200)}
+    assert (surface.colors == 90).all()
+
+
+@pytest.mark.parametrize(
+    "shape", [[[0, 0], [40, 0], [0, 30]], [[0, 0], [50, 0], [20, 0.001]], [[0, 0], [9, 0], [3, 0]]]
+)
+def test_halves_are_small_and_cover_the_same(monkeypatch: pytest.MonkeyPatch, shape: list[list[float]]) -> None:
+    monkeypatch.setattr(module, "POINTS_AT_ONCE", 2000)
+    monkeypatch.setattr(module, "SURFACE_SPACING", 0.1)
+    corners = np.concatenate((np.array([shape]), np.zeros((1, 3, 1))), 2)
+    tiny = np.array([[[0, 0, 5], [0.1, 0, 5], [0, 0.1, 5.0]]])
+    halves = module.halve(np.concatenate((tiny, corners, corners + np.array((0, 0, 1)))))
+    counts = [len(module.sample_triangles(half[None])) for half in halves]
+    assert max(counts) <= module.most_points(halves).max() <= 2000
+    assert any(np.array_equal(half, tiny[0]) for half in halves)
+    areas = np.cross(halves[:, 1] - halves[:, 0], halves[:, 2] - halves[:, 0])[:, 2] / 2
+    assert (areas >= 0).all()  # none is turned over
+    whole = np.cross(*(corners[0, 1:] - corners[0, 0]))[2] / 2
+    assert areas.sum() == pytest.approx(2 * whole + 0.005)
+
+
+@pytest.mark.parametrize(("scale", "reason"), [(1000, "6e[+]03 m from the origin"), (100, r"faces of some .*e\+05 m2")])
+def test_meshes_not_in_metres_are_refused_before_they_are_sampled(tmp_path: Path, scale: float, reason: str) -> None:
+    corners = scale * np.array([[0, 0, 0], [6, 0, 0], [6, 6, 0], [0, 6, 0]])
+    floor = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], vertex_colors=np.full((4, 4), 9), process=False)
+    floor.export(tmp_path / "mesh.ply")
+    with pytest.raises(InputError, match=f"mesh.ply.*{reason}.*in metres"):
+        read_mesh(tmp_path / "mesh.ply")
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.9])

@@ -69,8 +69,8 @@ def test_norms_are_set_back_and_the_function_stays():
 
 @pytest.mark.parametrize("method", ["view", "moco"])
 def test_a_run_gives_its_network_with_the_norms_of_before(method, tmp_path, tiny_store, tiny_settings):
-    run = [f"run={tmp_path}", f"data.store={tiny_store}", f"loss.method={method}", "moco.queue=16", "steps=2"]
-    config = load_config("demo", [*run, *tiny_settings, "optimizer.lr=3"])
+    run = [f"run={tmp_path}", f"data.store={tiny_store}", f"loss.method={method}", "moco.queue=16"]
+    config = load_config("demo", [*run, *tiny_settings, "optimizer.lr=3", "steps=2"])
     assert pretrain(config)
     _, model = trained_network(tmp_path)
     now, before = weight_norms(model.backbone.encoder), weight_norms(initial_model(config).backbone.encoder)

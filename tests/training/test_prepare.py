@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
 from pri3d_zoo.training.data.dry_run import dry_run
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
 from pri3d_zoo.training.data.prepare import PrepareReport, prepare
-from pri3d_zoo.training.data.sources.folder import FolderSource, write_folder
-from pri3d_zoo.training.data.store import SceneStore
+from pri3d_zoo.training.data.sources.folder import FolderSource
+from pri3d_zoo.training.data.store import SceneStore, SceneWriter
+from pri3d_zoo.training.data.unfinished import temporary_path
+from pri3d_zoo.training.data.write_folder import write_folder
 from pri3d_zoo.training.errors import InputError
 
 SIZE = (24, 32)
@@ -196,7 +200,11 @@ def test_only_what_is_missing_or_broken_is_redone(rooms: Path, tmp_path: Path) -
     flipped = bytearray(before["room2.pri3d.zip"])
     flipped[len(flipped) // 2] ^= 1
     (store / "room2.pri3d.zip").write_bytes(bytes(flipped))
-    (store / ".room3.pri3d.zip.tmp").write_bytes(b"left over")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = temporary_path(store / "room3.pri3d.zip")
+    left = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+    left.write_bytes(b"left over")
     report = run(FolderSource(rooms), store)
     assert (report.prepared, report.untouched) == (3, 1)
     assert (report.frames, report.skipped) == (4 + 4 + 6 + 7, 1)
@@ -274,6 +282,7 @@ def test_scenes_of_other_sources_stay(rooms: Path, tmp_path: Path) -> None:
     assert "a" in json.loads((tmp_path / "store" / "manifest.json").read_text())["scenes"]
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_change_a_byte(rooms: Path, tmp_path: Path) -> None:
     run(FolderSource(rooms), tmp_path / "one", workers=1)
     run(FolderSource(rooms), tmp_path / "two", workers=2)
@@ -296,6 +305,7 @@ prepare(FolderSource(Path(sys.argv[1])), Path(sys.argv[2]), size=(24, 32), voxel
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_finished_to_the_same_bytes(rooms: Path, tmp_path: Path) -> None:
     undisturbed, store = tmp_path / "undisturbed", tmp_path / "store"
     run(FolderSource(rooms), undisturbed)
@@ -303,7 +313,7 @@ def test_a_killed_run_is_finished_to_the_same_bytes(rooms: Path, tmp_path: Path)
     try:
         until = time.monotonic() + 60
         # one scene is whole and the next one begun
-        while not ((store / "room0.pri3d.zip").exists() and (store / ".room1.pri3d.zip.tmp").exists()):
+        while not ((store / "room0.pri3d.zip").exists() and list(store.glob(".room1.pri3d.zip.*.tmp"))):
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -311,10 +321,128 @@ def test_a_killed_run_is_finished_to_the_same_bytes(rooms: Path, tmp_path: Path)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert len(SceneStore(store)) < 4
-    assert (store / ".room1.pri3d.zip.tmp").exists()
+    assert list(store.glob(".room1.pri3d.zip.*.tmp"))
     report = run(FolderSource(rooms), store)
     assert report.untouched >= 1
     assert contents(store) == contents(undisturbed)
+
+
+@pytest.mark.parametrize("distance", [3e5, 7e3, -7e3])
+@pytest.mark.parametrize("surface", [None, Surface(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8))])
+def test_a_lost_pose_costs_its_frame_alone(tmp_path: Path, surface: Surface | None, distance: float) -> None:
+    """Beyond the keys of 5 cm voxels, 6.5 km, within and beyond what a pose may be."""
+    frames = [wall_frame(0), wall_frame(1), wall_frame(2)]
+    frames[1].camera_to_world[0, 3] = distance  # behind the frame's back, as a source's own would be refused
+    report = run(Walls({"a": frames}, surface), tmp_path)
+    assert (report.frames, report.skipped, report.failed) == (2, 1, {})
+    scene = SceneStore(tmp_path).scene("a")
+    assert scene.frame_ids == ["000", "002"]
+    assert "m from the origin" in scene.manifest["skipped"][0]["reason"]
+
+
+def test_a_dataset_in_millimetres_is_told_so(tmp_path: Path) -> None:
+    report = run(Walls({"a": [wall_frame(0, 9000), wall_frame(1, 9000)]}), tmp_path)
+    assert "2 skipped" in report.failed["a"]
+    assert "in metres?" in report.failed["a"]
+
+
+def test_a_dry_run_of_a_video_that_starts_before_its_poses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal, where progress is shown
+    source = Walls({"a": [*[None] * 50, wall_frame(0), None, wall_frame(1), wall_frame(2)]})
+    estimate = dry_run(source, tmp_path / "store", size=SIZE, voxel_size=0.05, workers=1, arguments={})
+    assert estimate.frames == 3
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(InputError, match=r"no frame is left of it .50 skipped, the last one: torn"):
+        dry_run(Walls({"a": [None] * 50}), tmp_path, size=SIZE, voxel_size=0.05, workers=1, arguments={})
+
+
+class Deadly(Walls):
+    """Walls of which scene c ends its process, as the system does where memory runs out."""
+
+    def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
+        for frame in super().frames(scene):
+            yield frame
+            if scene == "c" and multiprocessing.parent_process() is not None:
+                until = time.monotonic() + 60
+                while not (self.store / "b.pri3d.zip").exists() and time.monotonic() < until:
+                    time.sleep(0.05)
+                time.sleep(0.5)  # until the result has arrived
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_only_what_it_had_begun(tmp_path: Path) -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+    source = Deadly({scene: [wall_frame(0), wall_frame(1)] for scene in "abcd"})
+    source.scenes["a"] = []
+    source.store = tmp_path
+    with pytest.raises(InputError, match=r"worker was killed after [23] of 4 scenes.*fewer --workers than 2"):
+        run(source, tmp_path, workers=2)
+    summary = json.loads((tmp_path / "manifest.json").read_text())
+    assert "b" in summary["scenes"]
+    assert list(summary["failed"]) == ["a"]
+    assert not list(tmp_path.glob(".*"))
+    report = run(Walls({scene: source.scenes[scene] for scene in "bcd"}), tmp_path)
+    assert report.prepared + report.untouched == 3
+    assert report.untouched >= 1
+
+
+class Interrupted(Walls):
+    """Walls of which somebody else prepares the same scene meanwhile."""
+
+    def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
+        frames = list(super().frames(scene))
+        yield frames[0]
+        run(Walls(self.scenes), self.store)
+        yield from frames[1:]
+
+
+def test_two_that_prepare_the_same_scene_do_not_meet(tmp_path: Path) -> None:
+    source = Interrupted({"a": [wall_frame(0), wall_frame(1)]})
+    source.store = tmp_path
+    report = run(source, tmp_path)
+    assert (report.prepared, report.failed) == (1, {})
+    assert sorted(contents(tmp_path)) == ["a.pri3d.zip", "manifest.json"]
+    scene = SceneStore(tmp_path).scene("a")
+    scene.verify()
+    assert (scene.frame_ids, scene.manifest["source"]) == (["000", "001"], "Interrupted")
+
+
+def test_what_lives_is_not_swept_away(tmp_path: Path) -> None:
+    """Of this process, of another machine, and of somebody who names files otherwise."""
+    (own := temporary_path(tmp_path / "b.pri3d.zip")).write_bytes(b"")
+    kept = {own, tmp_path / ".b.pri3d.zip.elsewhere-999999999-00000000.tmp", tmp_path / ".mine.tmp"}
+    for path in kept:
+        path.write_bytes(b"")
+    run(Walls({"a": [wall_frame(0)]}), tmp_path)
+    assert set(tmp_path.glob(".*")) == kept
+
+
+FOREIGN = {"without": {}, "of_another_kind": {"skipped": 3, "pairs": "many", "voxels": None, "overlap_histogram": 1}}
+
+
+@pytest.mark.parametrize("manifest", FOREIGN.values(), ids=FOREIGN)
+def test_scenes_that_others_have_written_are_redone_or_left(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    arguments = {"size": list(SIZE), "voxel_size": 0.05, "radius": 0.02, "min_overlap": 0.3}
+    for scene, more in (("a", {}), ("b", {"arguments": arguments}), ("other", {})):
+        with SceneWriter(tmp_path, scene) as writer:
+            writer.add_frame(wall_frame(0))
+            writer.finish(
+                pairs=np.zeros((0, 2), np.int32),
+                overlaps=np.zeros(0, np.float32),
+                voxels=np.zeros((0, 3), np.int32),
+                voxel_colors=np.zeros((0, 3), np.uint8),
+                voxel_size=0.05,
+                manifest=manifest | more,
+            )
+    report = run(Walls({scene: [wall_frame(0), wall_frame(1)] for scene in "ab"}), tmp_path)
+    assert (report.prepared, report.frames, report.failed) == (2, 4, {})
+    scenes = json.loads((tmp_path / "manifest.json").read_text())["scenes"]
+    assert [scenes[scene]["frames"] for scene in ("a", "b", "other")] == [2, 2, 1]
+    assert "another program" in scenes["other"]["uncounted"]
 
 
 def test_real_frames(real_data: Path, tmp_path: Path) -> None:

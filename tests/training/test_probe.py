@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.backbones import FeatureMaps
 from pri3d_zoo.training.evaluate.probe import (
+    RADIUS,
     THRESHOLDS,
     Protocol,
     best_matches,
     match_errors,
+    matching_errors,
     matching_recall,
     probe_maps,
     probe_names,
@@ -55,7 +58,7 @@ def batch(tiny_store):
 
 
 def test_perfect_features_score_one(batch):
-    recall = matching_recall(Oracle(position_features(batch)), batch)
+    recall = matching_recall(matching_errors(Oracle(position_features(batch)), batch), RADIUS)
     # 5 px at a width of 320 is one pixel here, and a point may be nearest to the neighbour of its true match
     assert recall.at[10] > 0.99
     assert recall.pairs == 4
@@ -70,7 +73,7 @@ def test_shuffled_features_fall_to_chance(batch):
             cells = torch.randperm(48 * 64, generator=generator)
             yield torch.stack((maps[0], maps[1].flatten(1)[:, cells].view_as(maps[1])))
 
-    recall = matching_recall(Oracle(shuffled()), batch)
+    recall = matching_recall(matching_errors(Oracle(shuffled()), batch), RADIUS)
     chance = torch.pi * (20 / 5) ** 2 / (48 * 64)  # the share of the image within 20 px, 4 pixels here
     assert recall.at[20] < 2 * chance
 
@@ -95,10 +98,12 @@ def test_the_same_pairs_and_queries_for_everybody(tiny_store):
     assert not torch.equal(a.color, probe_pairs(store, SIZE, [], 3, seed=2).color)
     ones = nn.Conv2d(3, 8, 3, stride=2)
     torch.manual_seed(3)
-    assert matching_recall(ones, a) == matching_recall(ones, a)
+    one, other = (torch.cat(matching_errors(ones, a)) for _ in range(2))
+    assert torch.equal(one, other)
     assert torch.initial_seed() == 3  # the caller's random state is left alone
 
 
+@pytest.mark.slow
 def test_named_weights_beside_random_and_shuffled_ones(tiny_run, tiny_store, tmp_path):
     export(tiny_run, tmp_path / "dense", dense=True)
     export(tiny_run, tmp_path / "encoder")
@@ -128,6 +133,17 @@ def render(table):
     console = Console(width=250, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()
+
+
+def test_an_exported_encoder_scores_as_its_run(tiny_run, tiny_store, tmp_path):
+    export(tiny_run, tmp_path / "encoder")
+    names = [str(tiny_run), str(tmp_path / "encoder")]
+    rows = probe_names(names, tiny_store, protocols=[Protocol.covisible], stages=["stride 8"], pairs=1, size=SIZE)
+    found = {row.name: row.covisible.at for row in rows}
+    random = ["random resnet18, authors decoder", "random resnet18"]
+    assert list(found) == [*random, *names, f"shuffled {tiny_run}"]
+    assert found[names[0]] == pytest.approx(found[names[1]], abs=0.02)
+    assert found[names[0]] != found[random[0]]
 
 
 def test_one_protocol_and_one_stage(tiny_run, tiny_store):
@@ -167,5 +183,35 @@ def test_names_without_weights(name, tiny_store):
 
 def test_no_valid_depth_is_said(batch):
     blind = type(batch)(**(vars(batch) | {"depth": torch.zeros_like(batch.depth)}))
-    with pytest.raises(InputError, match="no pixel of the probed pairs has a true match"):
-        matching_recall(Oracle(position_features(batch)), blind)
+    with pytest.raises(InputError, match=r"no pixel of the probed pairs has a true match within 0\.02 m"):
+        matching_recall(matching_errors(Oracle(position_features(batch)), blind), RADIUS)
+
+
+def test_coarse_depth_takes_a_larger_radius(batch):
+    """The second views' depth is 0.3 m off: as wrong as in a store of street scenes."""
+    off = batch.depth + torch.tensor([0.0, 0.3])[:, None, None]
+    coarse = type(batch)(**(vars(batch) | {"depth": off}))
+    assert sum(map(len, matching_errors(Oracle(position_features(batch)), coarse, 0.5))) > 400
+    assert sum(map(len, matching_errors(Oracle(position_features(batch)), coarse))) < 40
+
+
+def test_the_radius_is_that_of_the_runs_or_the_one_given(tiny_run, tiny_store, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    text = (run / "config.yaml").read_text()
+    assert "\n  radius: 0.02\n" in text
+    (run / "config.yaml").write_text(text.replace("\n  radius: 0.02\n", "\n  radius: 0.5\n"))
+    for given, expected in ((None, 0.5), (0.1, 0.1)):
+        rows = probe_names(
+            [str(tiny_run), str(run)],
+            tiny_store,
+            protocols=[Protocol.covisible],
+            stages=["stride 32"],
+            pairs=1,
+            size=SIZE,
+            radius=given,
+        )
+        assert {row.covisible.radius for row in rows} == {expected}
+        assert {row.cells for row in rows} == {(2, 2)}
+        assert f"their points within {expected:g} m" in render(covisible_table(rows))
+        assert " 2x2 " in render(covisible_table(rows))

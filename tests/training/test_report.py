@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,12 +11,18 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from pri3d_zoo.training.config import load_config
+from pri3d_zoo.training.config import ChunkBox, load_config
 from pri3d_zoo.training.data.augment import normalize
+from pri3d_zoo.training.data.frame import Frame
+from pri3d_zoo.training.data.store import SceneStore, SceneWriter
 from pri3d_zoo.training.errors import InputError
-from pri3d_zoo.training.pretrain import pretrain
+from pri3d_zoo.training.evaluate.probe import matching_errors
+from pri3d_zoo.training.geometry import pixel_box
+from pri3d_zoo.training.networks.sparse import SparseUNet
+from pri3d_zoo.training.pretrain import CHUNK_BOXES, pretrain, training_pairs
 from pri3d_zoo.training.report import _upright, principal_colors, report
 from pri3d_zoo.training.run_folder import trained_model
+from pri3d_zoo.training.tasks import PretrainTask
 
 
 class Page(HTMLParser):
@@ -43,7 +50,7 @@ class Page(HTMLParser):
 
 
 def test_one_file_with_everything(tiny_run, tiny_store):
-    path = report(tiny_run, pairs=4)
+    path = report(tiny_run)
     page = Page()
     page.feed(path.read_text())
     assert not page.open
@@ -56,7 +63,7 @@ def test_one_file_with_everything(tiny_run, tiny_store):
         assert image.std() > 5  # not an empty canvas
     text = " ".join(page.text)
     assert "before training" in text
-    assert "after 6 steps" in text
+    assert "after 4 steps" in text
     assert len(re.findall(r"\b[01]\.\d{3}\b", text)) >= 6
     assert path.stat().st_size < 4_000_000
 
@@ -72,7 +79,7 @@ def numbers(text, kind):
 
 def test_what_is_to_be_pointed_at(tiny_run):
     """Whether it works in a browser is seen by the zoo's tests of the page."""
-    data = explored(report(tiny_run, pairs=2))
+    data = explored(report(tiny_run))
     assert [(view["width"], view["height"]) for view in data["views"]] == [(64, 48)] * 2
     assert [weights["name"] for weights in data["weights"]] == ["before training", "after training"]
     count = len(numbers(data["voxels"]["positions"], np.int16)) // 3
@@ -92,8 +99,9 @@ def test_what_is_to_be_pointed_at(tiny_run):
 
 
 def test_without_a_3d_network_there_is_nothing_to_turn(tmp_path, tiny_settings):
-    assert pretrain(load_config("demo", [f"run={tmp_path / 'run'}", *tiny_settings, "loss.method=view", "steps=1"]))
-    path = report(tmp_path / "run", pairs=2)
+    small = ["loss.method=view", "model.encoder=test_resnet", "steps=1"]
+    assert pretrain(load_config("demo", [f"run={tmp_path / 'run'}", *tiny_settings, *small]))
+    path = report(tmp_path / "run")
     assert "A chunk in 3D" not in path.read_text()
     data = explored(path)
     assert data["voxels"] is None
@@ -112,7 +120,7 @@ def test_an_upright_view_of_the_world():
 
 
 def test_other_scenes(tiny_run, tiny_store):
-    assert "(box1)" in report(tiny_run, tiny_store, scenes=["box1"], pairs=2).read_text()
+    assert "(box1)" in report(tiny_run, tiny_store, scenes=["box1"]).read_text()
     with pytest.raises(InputError, match="no scene 'attic'"):
         report(tiny_run, tiny_store, scenes=["attic"])
 
@@ -132,3 +140,79 @@ def test_principal_colors_follow_the_features():
     means = torch.stack([colors[labels == kind].mean(0) for kind in range(4)])
     assert all(colors[labels == kind].std(0).max() < 1e-3 for kind in range(4))
     assert torch.pdist(means).min() > 0.3
+
+
+@pytest.fixture(scope="module")
+def coarse_run(tiny_run, tmp_path_factory):
+    """The run as if it had been trained on the authors' chunks, and on depth that is off by half a metre."""
+    run = tmp_path_factory.mktemp("runs") / "coarse"
+    shutil.copytree(tiny_run, run)
+    text = (run / "config.yaml").read_text()
+    for key, value in (("  chunk_box: frustum\n", "  chunk_box: pixels\n"), ("  radius: 0.02\n", "  radius: 0.5\n")):
+        assert key in text
+        text = text.replace(key, value)
+    (run / "config.yaml").write_text(text)
+    return run
+
+
+@pytest.mark.parametrize("which", ["tiny_run", "coarse_run"])
+def test_the_3d_network_is_shown_what_it_was_trained_on(which, request, monkeypatch):
+    """Voxels and colours of the report, as they enter the network, beside those that the task gives it."""
+
+    def upper_half(*frame):  # in these rooms both boxes may hold the same voxels
+        box = pixel_box(*frame)
+        box[..., 1, 1] = 0.5
+        return box
+
+    monkeypatch.setitem(CHUNK_BOXES, ChunkBox.pixels, upper_half)
+    run = request.getfixturevalue(which)
+    given = []
+    forward = SparseUNet.forward
+    monkeypatch.setattr(SparseUNet, "forward", lambda network, voxels: given.append(voxels) or forward(network, voxels))
+    path = report(run)
+    reported = [(voxels.coordinates[:, 1:], voxels.features) for voxels in given]
+    assert reported
+    config, model = trained_model(run)
+    dataset = training_pairs(config)
+    trained = []
+    for pair in range(len(dataset)):
+        given.clear()
+        with torch.no_grad():
+            PretrainTask(config.loss, dataset.voxel_size)(model, dataset[pair, 0])
+        left = given[0].coordinates[:, 0] == 0
+        trained.append((given[0].coordinates[left, 1:], given[0].features[left]))
+    for voxels, colors in reported:
+        assert any(torch.equal(voxels, theirs[0]) and torch.equal(colors, theirs[1]) for theirs in trained)
+    assert ("rounded outward to whole metres" in path.read_text()) == (which == "coarse_run")
+
+
+def test_a_store_without_voxels_and_with_coarse_depth(coarse_run, tiny_store, tmp_path, monkeypatch):
+    for scene in map(SceneStore(tiny_store).scene, ("box0", "box1")):
+        with SceneWriter(tmp_path / "store", scene.id) as writer:
+            for number, id in enumerate(scene.frame_ids):
+                depth = scene.depth(number) + np.float32(0.3 * (number % 2))
+                writer.add_frame(
+                    Frame(id, scene.color(number), depth, scene.intrinsics[number], scene.camera_to_world[number])
+                )
+            writer.finish(
+                pairs=np.array([(0, 1), (1, 2), (2, 3)], np.int32),
+                overlaps=np.full(3, 0.5, np.float32),
+                voxels=np.empty((0, 3), np.int32),
+                voxel_colors=np.empty((0, 3), np.uint8),
+                voxel_size=0.1,
+                manifest={},
+            )
+    probed = []
+    monkeypatch.setattr(
+        "pri3d_zoo.training.report.matching_errors",
+        lambda network, *rest: probed.append(network) or matching_errors(network, *rest),
+    )
+    path = report(coarse_run, tmp_path / "store")
+    assert len(probed) == 2  # each network once
+    page = Page()
+    page.feed(path.read_text())
+    text = " ".join(page.text)
+    assert "within 0.5 m" in text
+    assert "whole metres would be shown here, but there are none" in text
+    assert len(page.sources) == 3
+    assert explored(path)["voxels"] is None

@@ -1,6 +1,8 @@
 """Lines of results, and tables with means and spreads by hand."""
 
 import io
+import multiprocessing
+import os
 
 import pytest
 from rich.console import Console
@@ -50,6 +52,37 @@ def test_a_run_done_again_replaces_its_line(tmp_path):
     append_result(path, result("a", "scratch", 1.0, 0, 0.3))
     assert [(line["run"], line["figures"]["miou"]) for line in read_results(path)] == [("b", 0.2), ("a", 0.3)]
     assert [file.name for file in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def add_many(path, name, start):
+    start.wait()
+    for number in range(50):
+        append_result(path, result(f"{name}{number}", "scratch", 1.0, number, 0.5))
+
+
+def test_runs_that_finish_together_lose_nothing(tmp_path):
+    path = tmp_path / "study" / "results.jsonl"
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(2)
+    processes = [context.Process(target=add_many, args=(path, name, start)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert {line["run"] for line in read_results(path)} == {f"{name}{number}" for name in "ab" for number in range(50)}
+    assert [file.name for file in path.parent.iterdir()] == ["results.jsonl"]
+
+
+def test_a_line_cut_short_harms_no_other(tmp_path, caplog):
+    path = tmp_path / "results.jsonl"
+    for name in "ab":
+        append_result(path, result(name, "scratch", 1.0, 0, 0.1))
+    os.truncate(path, path.stat().st_size - 9)
+    assert [line["run"] for line in read_results(path)] == ["a"]
+    assert "left out what is not whole, line 2" in caplog.text
+    append_result(path, result("c", "scratch", 1.0, 0, 0.1))
+    assert [line["run"] for line in read_results(path)] == ["a", "c"]
 
 
 def test_what_is_no_result(tmp_path):

@@ -222,16 +222,27 @@ def test_cut_files_give_what_is_before_the_cut(scan: Path, stride: int) -> None:
     for cut in (*generator.integers(starts[0], len(whole), 15).tolist(), *starts, starts[4] + 95, starts[4] + 96):
         scan.write_bytes(whole[:cut])
         found = read(scan, stride)
-        assert [frame.id for frame in found] == [f"{index:06d}" for index in range(0, 9, stride)]
         broken = max(index for index, start in enumerate(starts) if start <= cut)
-        for frame in found:
-            if int(frame.id) < broken:
-                check(frame, frames[int(frame.id)])
-            else:
-                assert isinstance(frame, SkippedFrame)
-                assert frame.reason == (
-                    f"{scan} ends at byte {cut}, within frame {broken} (which begins at {starts[broken]}); get it again"
-                )
+        wanted = range(0, 9, stride)
+        missing = [index for index in wanted if index >= broken]
+        assert [int(frame.id) for frame in found] == [index for index in wanted if index < broken] + missing[:1]
+        for frame in found[: len(wanted) - len(missing)]:
+            check(frame, frames[int(frame.id)])
+        for frame in found[len(wanted) - len(missing) :]:
+            assert isinstance(frame, SkippedFrame)
+            assert frame.reason == (
+                f"{scan} ends at byte {cut}, within frame {broken} (which begins at {starts[broken]}), "
+                f"{len(missing)} frames are missing; get it again"
+            )
+
+
+def test_ten_million_frames_in_a_kilobyte_are_one_that_is_skipped(scan: Path) -> None:
+    write_sens(scan, [Written(np.eye(4), b"", b"")] * 7, count=10_000_000)
+    assert scan.stat().st_size < 1100
+    found = read(scan)
+    assert [frame.id for frame in found] == [f"{index:06d}" for index in range(8)]
+    assert isinstance(found[-1], SkippedFrame)
+    assert "9999993 frames are missing" in found[-1].reason
 
 
 @pytest.mark.parametrize("cut", [0, 3, 11, 12, 20, HEADER_BYTES - 1])
@@ -262,6 +273,7 @@ def test_headers_that_cannot_be_read(scan: Path, changes: dict[str, object], rea
         read(scan)
 
 
+FAR_AWAY = np.array([[1, 0, 0, 0], [0, 1, 0, -1e5], [0, 0, 1, 0], [0, 0, 0, 1]])
 SHEARED = np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
@@ -270,6 +282,7 @@ SHEARED = np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     [
         ({"pose": np.full((4, 4), -np.inf)}, "the pose is not finite"),
         ({"pose": np.full((4, 4), np.nan)}, "the pose is not finite"),
+        ({"pose": FAR_AWAY}, r"the pose is 1e\+05 m from the origin"),
         ({"pose": SHEARED}, r"the pose is not a rigid motion"),
         ({"pose": np.diag([-1.0, 1, 1, 1])}, r"the pose is not a rigid motion"),
         ({"color": made_up(1)[0].color[:400]}, "its colour is broken"),

@@ -267,7 +267,11 @@ def write_scannetpp(root: Path) -> Path:
         stream.height, stream.width = size
         stream.pix_fmt = "rgb24"
         for number in range(FRAMES):
-            video.mux(stream.encode(av.VideoFrame.from_ndarray(look(number, size)[0], format="rgb24")))
+            small = Image.fromarray(
+                look(number, (360, 480))[0]
+            )  # the size is fixed, and to draw all of it takes seconds
+            color = np.asarray(small.resize(size[::-1], Image.Resampling.BILINEAR))
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(color, format="rgb24")))
             block = lz4.compress(millimetres(look(number, depth_size)[1]).tobytes(), store_size=False)
             blocks += len(block).to_bytes(4, "little") + block
             matrices = {"aligned_pose": pose(number).tolist(), "intrinsic": camera(size).tolist()}

@@ -32,6 +32,30 @@ def test_scores_at_the_size_of_the_image(network):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("network", [Network.resunet, Network.pspnet, Network.deeplabv3])
+def test_sizes_that_are_no_multiple_of_the_stride(network):
+    model = Segmenter(network, "test_resnet", 5, auxiliary=network == Network.pspnet)
+    for scores in model.train()(torch.randn(2, 3, 60, 84)):
+        assert scores.shape == (2, 5, 60, 84)
+
+
+def test_scores_are_spread_over_the_whole_image():
+    """At 56x80 DeepLab's scores come at 64x80; corners stay on corners, and what is between moves with them."""
+    torch.manual_seed(0)
+    model = Segmenter(Network.deeplabv3, "test_resnet", 5).eval()
+    images = torch.randn(1, 3, 56, 80)
+    with torch.no_grad():
+        scores, wide = (
+            model(images)[0],
+            model.network.segmentation_head(model.network.decoder(model.network.encoder(images))),
+        )
+    assert wide.shape[-2:] == (64, 80)
+    torch.testing.assert_close(scores[..., [0, -1], :], wide[..., [0, -1], :])
+    place = 20 * 63 / 55  # of row 20
+    expected = wide[..., int(place), :] * (1 - place % 1) + wide[..., int(place) + 1, :] * (place % 1)
+    torch.testing.assert_close(scores[..., 20, :], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("network", list(Network))
 @pytest.mark.parametrize("source", [dense, alone])
 def test_encoders_are_taken_over_whole(network, source):

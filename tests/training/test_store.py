@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_round_trip(tmp_path: Path) -> None:
     scene.verify()
 
 
+def test_instances_have_16_bits_whatever_pillow_makes_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "den")
+    scene, original = SceneStore(tmp_path).scene("den"), Scene._image
+    monkeypatch.setattr(Scene, "_image", lambda self, *arguments: original(self, *arguments).astype(np.int32))
+    found = scene.instance(0)
+    assert found is not None
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, frame(0, labels=True).instance)
+
+
+@pytest.mark.parametrize(("part", "kind"), [("depth", np.float64), ("semantic", np.int64), ("instance", np.uint8)])
+def test_frames_have_the_types_of_the_store(part: str, kind: type[np.generic]) -> None:
+    whole = frame(0, labels=True)
+    with pytest.raises(InputError, match=f"{part} must be .*, not {kind.__name__}"):
+        replace(whole, **{part: getattr(whole, part).astype(kind)})
+
+
 def test_any_zip_tool_reads_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(write(tmp_path, "den")) as file:
         assert file.testzip() is None
@@ -149,27 +167,6 @@ def test_every_truncation_is_refused(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"den.pri3d.zip.*run prepare again"):
             SceneStore(tmp_path).scene("den").verify()
-
-
-def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path) -> None:
-    path = write(tmp_path, "den", frames=2)
-    data = path.read_bytes()
-    good = {name: zipfile.ZipFile(path).read(name) for name in zipfile.ZipFile(path).namelist()}
-    refused = 0
-    for position in np.random.default_rng(0).permutation(len(data))[:1500]:
-        broken = bytearray(data)
-        broken[position] ^= 0x55
-        path.write_bytes(bytes(broken))
-        try:
-            scene = SceneStore(tmp_path).scene("den")
-            scene.verify()
-        except InputError as error:
-            assert "den.pri3d.zip" in str(error)
-            refused += 1
-        else:  # a date or a permission in a header: then all that can be read is as it was
-            read = {name: scene._read(name) for name in scene._members}
-            assert read == good
-    assert refused > 1000
 
 
 def test_a_broken_image_is_refused_when_it_is_read(tmp_path: Path) -> None:
@@ -249,7 +246,7 @@ class Depths(Dataset):
         return float(scene.depth(index % 5).sum() + len(scene.voxels))
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_side_by_side(tmp_path: Path, start: str) -> None:
     write(tmp_path, "den")
     write(tmp_path, "attic")

@@ -12,7 +12,8 @@ from torch import nn
 
 import pri3d_zoo
 
-ENCODER, DENSE = "resnet18_pri3d_joint", "resunet18_pri3d_joint"
+ENCODER, DEEPER, DENSE = "resnet18_pri3d_joint", "resnet50_pri3d_joint", "resunet18_pri3d_joint"
+QUICK_AND_SLOW = [ENCODER, pytest.param(DENSE, marks=pytest.mark.slow)]
 STAGES = (1, 2, 3, 4)  # strides 4 to 32
 
 
@@ -35,7 +36,7 @@ def models(tmp_path_factory):
     torch.manual_seed(0)
     plain = {
         ENCODER: random_model("resnet18"),
-        "resnet50_pri3d_joint": random_model("resnet50"),
+        DEEPER: random_model("resnet50"),
         DENSE: random_model(DENSE),
     }
     for name, model in plain.items():
@@ -61,7 +62,7 @@ def stages(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     return model.forward_intermediates(image, indices=STAGES, intermediates_only=True)
 
 
-@pytest.mark.parametrize("name", [ENCODER, "resnet50_pri3d_joint"])
+@pytest.mark.parametrize("name", [ENCODER, pytest.param(DEEPER, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("architecture", ["Unet", "PSPNet", "DeepLabV3Plus"])
 @torch.no_grad()
 def test_segmentation_models_pytorch(plain, image, architecture, name):
@@ -134,7 +135,7 @@ def test_transformers_timm_backbone(plain, image):
                 torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("name", [ENCODER, DENSE])
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_torch_compile(plain, image, name, backend):
     """One graph without breaks; inductor needs a C++ compiler."""
@@ -155,7 +156,7 @@ SIZES = (
 OTHER_SIZES = ((1, 3, 70, 101), (3, 3, 33, 47))
 
 
-@pytest.mark.parametrize("name", [ENCODER, DENSE])
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
 @torch.no_grad()
 def test_torch_export_with_any_batch_and_size(plain, image, name, tmp_path):
     program = torch.export.export(pri3d_zoo.create_model(name).eval(), (image,), dynamic_shapes=SIZES)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -7,7 +8,7 @@ from PIL import Image
 
 from pri3d_zoo import build_resunet, hub, weights
 from pri3d_zoo.cli import main
-from pri3d_zoo.weights import Weights
+from pri3d_zoo.weights import BUNDLED, Weights
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +19,16 @@ def places(tmp_path, monkeypatch):
     monkeypatch.delenv("PRI3D_WEIGHTS", raising=False)
 
 
+@pytest.fixture
+def own_weights(tmp_path, monkeypatch):
+    """The folder of the test is the one that PRI3D_WEIGHTS names."""
+    monkeypatch.setenv("PRI3D_WEIGHTS", str(tmp_path))
+
+
 def test_list_shows_models_sizes_and_weights(capsys, monkeypatch, tmp_path):
     assert main(["list", "resnet18*"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["model", "tag", "parameters", "size", "licence", "best", "metric"]
+    assert header.split() == ["model", "tag", "parameters", "size", "licence", "metric"]
     assert [line.split() for line in lines] == [
         [f"resnet18_pri3d_{objective}", "-", "11.2", "M", "-", "-", "-"] for objective in ("geo", "joint", "view")
     ]
@@ -55,6 +62,97 @@ def test_list_shows_what_the_table_says(capsys, monkeypatch):
     assert main(["list", "resnet18_pri3d_joint"]) == 0
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[1:] == ["rooms", "11.2", "M", "44.7", "MB", "CC0-1.0", "0.5", "probe"]
+
+
+def test_list_shows_the_first_metric(capsys, monkeypatch):
+    """Figures of different kinds have no largest: neither the largest number nor the last in the alphabet."""
+    row = dataclasses.replace(PUBLISHED, metrics={"linear_miou": 0.09, "recall_10": 12.5, "zeta": 9.5})
+    monkeypatch.setattr(weights, "TABLE", (row,))
+    assert main(["list", "resnet18_pri3d_joint"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("0.09 linear_miou")
+
+
+@pytest.mark.usefixtures("own_weights")
+def test_a_users_folder_under_a_name_of_the_table_is_not_the_tables(capsys, monkeypatch, tmp_path, tiny_folder):
+    monkeypatch.setattr(weights, "TABLE", (PUBLISHED,))
+    folder = tiny_folder(tmp_path / PUBLISHED.name, input_size=[3, 96, 128])
+    assert main(["list", "resnet18_pri3d_joint"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split() == ["resnet18_pri3d_joint", "rooms", "11.2", "M", "0.0", "MB", "see", "its", "card", "-"]
+    assert main(["info", PUBLISHED.name]) == 0
+    out = capsys.readouterr().out
+    assert str(folder) in out
+    assert "see its card" in out
+    assert not any(text in out for text in ("100 rooms", "CC0-1.0", "probe", PUBLISHED.location))
+
+
+@pytest.mark.usefixtures("own_weights")
+def test_info_shows_the_image_size_of_weights_that_are_here(capsys, tmp_path, tiny_folder):
+    tiny_folder(tmp_path / "resnet18_pri3d_view.a", input_size=[3, 96, 128], mean=[0.1, 0.2, 0.3])
+    tiny_folder(tmp_path / "resnet18_pri3d_view.b", input_size=[3, 120, 160])
+    assert main(["info", "resnet18_pri3d_view.b"]) == 0
+    out = capsys.readouterr().out
+    assert "3x120x160" in out
+    assert "3x240x320" not in out
+    assert main(["info", "resnet18_pri3d_view"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = [line.split("  ")[0] for line in lines]
+    first, second = starts.index("weights .a"), starts.index("weights .b")
+    assert [line for line in lines[first:second] if "3x96x128" in line]
+    assert [line for line in lines[first:second] if "(0.1, 0.2, 0.3)" in line]
+    assert [line for line in lines[second:] if "3x120x160" in line]
+
+
+def test_info_shows_the_image_size_of_weights_in_the_cache(capsys, monkeypatch, tmp_path, tiny_folder):
+    monkeypatch.setattr(weights, "TABLE", (PUBLISHED,))
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    assert main(["info", PUBLISHED.name]) == 0
+    assert "3x240x320" in capsys.readouterr().out
+    tiny_folder(cache / "models--someone--weights" / "snapshots" / ("a" * 40), input_size=[3, 96, 128])
+    assert main(["info", PUBLISHED.name]) == 0
+    out = capsys.readouterr().out
+    assert "3x96x128" in out
+    assert "3x240x320" not in out
+    assert "CC0-1.0" in out
+
+
+def test_bundled_weights_have_the_facts_of_the_table(capsys, monkeypatch, tmp_path, tiny_folder):
+    row = dataclasses.replace(PUBLISHED, location=BUNDLED)
+    monkeypatch.setattr(weights, "TABLE", (row,))
+    tiny_folder(tmp_path / "bundled" / row.name, input_size=[3, 96, 128])
+    assert main(["list", "resnet18_pri3d_joint"]) == 0
+    assert "44.7 MB  CC0-1.0  0.5 probe" in capsys.readouterr().out
+    assert main(["info", row.name]) == 0
+    out = capsys.readouterr().out
+    assert "3x96x128" in out
+    assert "100 rooms" in out
+
+
+@pytest.mark.usefixtures("own_weights")
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("convnext_atto_pri3d_joint", "40 at 1/4"), ("resunet_convnext_atto_pri3d_joint", "20 at 1/2")],
+)
+def test_models_on_other_encoders(capsys, tmp_path, tiny_folder, name, features):
+    assert main(["info", name]) == 0
+    out = capsys.readouterr().out
+    assert features in out
+    assert "none can be had yet" in out
+    assert main(["list", name]) == 1  # as many as timm has models: only those with weights are shown
+    assert "no model is called like" in capsys.readouterr().err
+    encoder = name.removeprefix("resunet_").removesuffix("_pri3d_joint")
+    dense = {"architecture": "resunet", "model_args": {"encoder_name": encoder}}
+    folder = tiny_folder(tmp_path / f"{name}.a_tag_of_more_than_twenty_letters", input_size=[3, 96, 128])
+    config = json.loads((folder / "config.json").read_text()) | {"architecture": encoder}
+    (folder / "config.json").write_text(json.dumps(config | (dense if name.startswith("resunet") else {})))
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 26
+    assert lines[-1].split()[:2] == [name, "a_tag_of_more_than_twenty_letters"]
+    assert len({line.find(" M ") for line in lines[1:]}) == 1  # in one column
+    assert main(["info", name]) == 0
+    assert "3x96x128" in capsys.readouterr().out
 
 
 def test_list_shows_all(capsys):

@@ -173,6 +173,20 @@ def test_without_weights():
         create_model(ENCODER, pretrained=False, checkpoint_path="folder")
 
 
+def test_weights_on_other_encoders_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRI3D_WEIGHTS", str(tmp_path))
+    names = ["convnext_atto_pri3d_view", "resunet_convnext_atto_pri3d_view"]
+    others = ["convnext_nano_pri3d_veiw", "no_such_net_pri3d_view", "convnext_atto", "resunet", ""]
+    for name in (*names, *others, ENCODER):
+        (tmp_path / f"{name}.mine").mkdir()
+        (tmp_path / f"{name}.mine" / "model.safetensors").touch()
+    (tmp_path / "convnext_tiny_pri3d_view.empty").mkdir()
+    assert list_models(pretrained=True) == [ENCODER, *names]
+    assert list_models("*convnext*", pretrained=True) == names
+    assert list_models("resu*", pretrained=True) == names[1:]
+    assert len(list_models()) == 24
+
+
 def test_list_models():
     assert len(list_models()) == 24
     assert list_models("resunet50*") == [f"resunet50_pri3d_{objective}" for objective in ("geo", "joint", "view")]

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from pri3d_zoo import ResUNet, create_model
 from pri3d_zoo.features import ImageError, draw_features, feature_map, match_heatmap, pca_colors, write_page
 from pri3d_zoo.resunet import build_resunet
 
@@ -75,10 +77,42 @@ def test_heatmap_by_hand():
     torch.testing.assert_close(heat, torch.tensor([[1.0, 0.0, -1.0], [0.0, 0.5**0.5, 0.0]]))
     assert best == (0, 0)
     assert match_heatmap(first, second, (1, 0))[1] == (1, 0)
-    heat, best = match_heatmap(first, second, (1 / 3, 0))  # two thirds of x and two thirds of y: the diagonal
+    heat, best = match_heatmap(first, second, (1 / 2, 0))  # half of x and half of y, whatever their lengths
     assert best == (1, 1)
     torch.testing.assert_close(heat[1, 1], torch.tensor(1.0))
     torch.testing.assert_close(match_heatmap(first, second, (-5, 3))[0], match_heatmap(first, second, (0, 0))[0])
+
+
+def page_match(first, second, sizes, u, v):
+    """The cosines of `match` in page.js, line by line, for features in full precision."""
+    (rows, columns), (width, height) = first.shape[1:], sizes
+    lengths = np.maximum(np.sqrt((first**2).sum(0)), 1e-12)
+    x = min(max((u + 0.5) * columns / width - 0.5, 0), columns - 1)
+    y = min(max((v + 0.5) * rows / height - 0.5, 0), rows - 1)
+    left, top = math.floor(x), math.floor(y)
+    query = np.zeros(len(first))
+    for column, row, share in (
+        (left, top, (left + 1 - x) * (top + 1 - y)),
+        (left + 1, top, (x - left) * (top + 1 - y)),
+        (left, top + 1, (left + 1 - x) * (y - top)),
+        (left + 1, top + 1, (x - left) * (y - top)),
+    ):
+        if share:
+            query += share * first[:, row, column] / lengths[row, column]
+    query /= max(np.linalg.norm(query), 1e-12)
+    return np.tensordot(query, second, 1) / np.maximum(np.sqrt((second**2).sum(0)), 1e-12)
+
+
+def test_the_page_and_the_picture_find_the_same_cell():
+    generator = np.random.default_rng(2)
+    # neighbours of very different lengths, as a ReLU leaves them
+    first, second = (generator.normal(size=(6, 9, 12)) * generator.lognormal(0, 2, (9, 12)) for _ in range(2))
+    for u, v in generator.integers(0, (320, 240), (200, 2)):
+        cell = ((u + 0.5) * 12 / 320 - 0.5, (v + 0.5) * 9 / 240 - 0.5)
+        heat, best = match_heatmap(torch.from_numpy(first), torch.from_numpy(second), cell)
+        cosines = page_match(first, second, (320, 240), u, v)
+        np.testing.assert_allclose(heat.numpy(), cosines, atol=1e-9)
+        assert best == np.unravel_index(cosines.argmax(), cosines.shape)[::-1]
 
 
 def test_colors_are_the_components_of_all_maps_together():
@@ -120,6 +154,33 @@ def test_the_map_of_each_kind_of_model():
         assert feature_map(timm.create_model("vit_tiny_patch16_224", img_size=(64, 96)), image).shape == (1, 192, 4, 6)
     with pytest.raises(ValueError, match="Identity is neither a dense model nor"):
         feature_map(nn.Identity(), image)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("patch", [14, 16])
+def test_maps_of_transformers_cover_their_images_exactly(two_views, tmp_path, patch, dense):
+    """No cell of them reaches beyond the border, which would put all places off."""
+    torch.manual_seed(0)
+    if patch == 16:
+        model = create_model("vit_tiny_patch16_224_pri3d_joint", pretrained=False)
+    else:
+        model = timm.models.VisionTransformer(
+            patch_size=14, embed_dim=32, depth=4, num_heads=2, dynamic_img_size=True, dynamic_img_pad=True
+        )
+        model.pretrained_cfg = Patches().pretrained_cfg
+    seen = []
+    model.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
+    if dense:
+        model = ResUNet(model, decoder="light")
+        model.pretrained_cfg = Patches().pretrained_cfg
+    drawn = draw_features(model, two_views, tmp_path / "out.png", size=120)
+    write_page({"one": model}, two_views, tmp_path / "out.html", size=120)
+    assert len(seen) == 4
+    stride = 2 if dense else patch
+    for height, width in seen:
+        assert 90 < height < 150
+        assert height % patch == width % patch == 0
+        assert (height, width) == tuple(cells * stride for cells in drawn.grids[0][1:])
 
 
 def test_the_picture(two_views, tmp_path):

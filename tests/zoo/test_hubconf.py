@@ -34,6 +34,7 @@ print(sys.modules["pri3d_zoo"].__version__, model.fc.out_features, sys.modules["
 """
 
 
+@pytest.mark.slow
 def test_a_plain_folder_loads_weights(tmp_path):
     save_for_hf(timm.create_model("resnet18", num_classes=0), tmp_path / "weights", safe_serialization=True)
     result = subprocess.run(

@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pri3d_zoo
 
 REPOSITORY = Path(__file__).parents[2]
@@ -11,6 +13,7 @@ def test_everything_public_is_there():
     assert all(hasattr(pri3d_zoo, name) for name in pri3d_zoo.__all__)
 
 
+@pytest.mark.slow
 def test_import_needs_no_network_and_nothing_optional():
     code = """
 import socket, sys

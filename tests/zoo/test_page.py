@@ -389,11 +389,14 @@ def test_keyboard_alone(desktop):
     check_matches(desktop, 1, (found[1], found[2] + 1))
     desktop.press(*LEFT * (WIDTH + 9))
     assert desktop.matches()[0][0] == ("B", 0, found[2] + 1)
-    time.sleep(0.5)
     (_, first, _), (_, second, _) = desktop.matches()
-    said = desktop.run("return document.querySelector('[role=status]').textContent")
+    status = "return document.querySelector('[role=status]').textContent"
+    asked = f"Best match of pixel (0, {found[2] + 1}) of view B. "
+    until = time.monotonic() + 10  # it speaks once the keys are at rest
+    while not (said := desktop.run(status)).startswith(asked) and time.monotonic() < until:
+        time.sleep(0.02)
     assert re.sub(r"cosine 0\.\d\d\b", "cosine", said) == (
-        f"Best match of pixel (0, {found[2] + 1}) of view B. "
+        f"{asked}"
         f"these weights: pixel ({first[1]}, {first[2]}) of view A, cosine. "
         f"those weights: pixel ({second[1]}, {second[2]}) of view A, cosine."
     )
@@ -485,11 +488,13 @@ def test_the_page_cannot_connect(windows, known_page):
     browser.run(
         "fetch(arguments[0]).catch(() => {}); new Image().src = arguments[0]", f"http://127.0.0.1:{server.server_port}"
     )
-    time.sleep(0.3)
+    refusals, until = [], time.monotonic() + 10
+    while len(refusals) < 2 and time.monotonic() < until:
+        refusals += browser.console()  # what it has not told yet
+        time.sleep(0.02)
     server.shutdown()
     server.server_close()
     assert not asked
-    refusals = browser.console()
     assert len(refusals) >= 2
     assert all("Content Security Policy" in message for message in refusals)
 
@@ -517,7 +522,7 @@ def test_the_page_agrees_with_the_picture(windows, tmp_path):
 @pytest.mark.slow
 def test_a_report_comes_to_life(windows, tiny_run):
     browser = windows()
-    browser.open(report(tiny_run, pairs=2))
+    browser.open(report(tiny_run))
     assert len(browser.matches()) == 2
     assert browser.run("return [...document.querySelectorAll('h3')].map((x) => x.textContent)") == [
         "before training",

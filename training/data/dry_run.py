@@ -61,7 +61,7 @@ class Estimate:
 
 
 class _Beginning:
-    """The first frames of one scene of a source."""
+    """The first so many whole frames of one scene of a source, and those that are skipped before and between them."""
 
     def __init__(self, source: Source, scene: str, frames: int) -> None:
         self._source, self._scene, self._frames = source, scene, frames
@@ -70,7 +70,12 @@ class _Beginning:
         return [self._scene]
 
     def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
-        return islice(self._source.frames(scene), self._frames)
+        left = self._frames
+        for frame in self._source.frames(scene):
+            yield frame
+            left -= isinstance(frame, Frame)
+            if not left:
+                return
 
     def surface(self, scene: str) -> Surface | None:
         return self._source.surface(scene)
@@ -92,14 +97,15 @@ def dry_run(source: Source, store: Path, *, workers: int, **settings: Any) -> Es
     if not scenes:
         raise InputError("the source has no scenes; is it the right folder?")
     scene = scenes[len(scenes) // 2]
-    count = sum(1 for _ in islice(source.frames(scene), COUNTED + 1))
-    sizes = sorted({min(number, count) for number in SAMPLES})
+    whole = (frame for frame in source.frames(scene) if isinstance(frame, Frame))
+    count = sum(1 for _ in islice(whole, COUNTED + 1))
+    sizes = sorted({min(number, max(count, 1)) for number in SAMPLES})  # of no frame, prepare says why
     seconds: list[float] = []
     octets: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in (sizes[0], *sizes):  # the first run warms up
             root = Path(folder) / f"{len(seconds)}"
-            report = prepare(_Beginning(source, scene, number), root, workers=1, **settings)
+            report = prepare(_Beginning(source, scene, number), root, workers=1, quiet=True, **settings)
             if report.failed:
                 raise InputError(f"{report.failed[scene]} (the first {number} frames, tried before the whole)")
             seconds.append(report.seconds)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 RIGID_TOLERANCE = 1e-2  # of R^T R - I: real pose files are rounded, sheared ones are off by far more
+FARTHEST_POSE = 20_000.0  # metres along an axis: a longer drive than any dataset has, and tracking that is lost
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +46,14 @@ class Frame:
     def __post_init__(self) -> None:
         if self.color.ndim != 3 or self.color.shape[2] != 3 or self.color.dtype != np.uint8:
             raise InputError(f"colour must be (H, W, 3) uint8, not {self.color.shape} {self.color.dtype}")
-        for name in ("depth", "semantic", "instance"):
+        for name, kind in (("depth", np.float32), ("semantic", np.uint8), ("instance", np.uint16)):
             image = getattr(self, name)
-            if image is not None and image.shape != self.color.shape[:2]:
+            if image is None:
+                continue
+            if image.shape != self.color.shape[:2]:
                 raise InputError(f"{name} is {image.shape}, colour is {self.color.shape[:2]}: they must be registered")
+            if image.dtype != kind:
+                raise InputError(f"{name} must be {kind.__name__}, not {image.dtype}; convert it")
         if not np.isfinite(self.depth).all() or self.depth.min() < 0:
             raise InputError("depth holds negative or non-finite values; 0 stands for no reading")
         if not np.isfinite(self.intrinsics).all() or self.intrinsics[0, 0] <= 0 or self.intrinsics[1, 1] <= 0:
@@ -77,6 +82,10 @@ class Surface:
     colors: NDArray[np.uint8]
 
 
+# of a source that knows that a surface cannot be had, not even by fusion
+NO_SURFACE = Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+
+
 class Source(Protocol):
     """A dataset: scenes, and for each its frames in order of time and, where there is one, its surface."""
 
@@ -94,7 +103,7 @@ class Source(Protocol):
 
 
 def check_pose(camera_to_world: NDArray[np.float64]) -> None:
-    """Raise InputError unless the 4x4 matrix is finite and a rigid motion."""
+    """Raise InputError unless the 4x4 matrix is finite, a rigid motion, and within ``FARTHEST_POSE`` of the origin."""
     if camera_to_world.shape != (4, 4):
         raise InputError(f"the pose must be 4x4, not {camera_to_world.shape}")
     if not np.isfinite(camera_to_world).all():
@@ -103,3 +112,6 @@ def check_pose(camera_to_world: NDArray[np.float64]) -> None:
     rigid = np.abs(rotation.T @ rotation - np.eye(3)).max() < RIGID_TOLERANCE and np.linalg.det(rotation) > 0
     if not rigid or not np.allclose(camera_to_world[3], (0, 0, 0, 1), atol=1e-6):
         raise InputError("the pose is not a rigid motion (its rotation is sheared, scaled or mirrored)")
+    distance = np.abs(camera_to_world[:3, 3]).max()
+    if distance > FARTHEST_POSE:
+        raise InputError(f"the pose is {distance:.3g} m from the origin; is it in metres, and did tracking hold?")

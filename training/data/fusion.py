@@ -255,12 +255,23 @@ def _metres(depth: NDArray[np.uint16]) -> Tensor:
     return torch.as_tensor(depth.astype(np.float32) / np.float32(1000))
 
 
+def check_reach(points: Tensor, voxel_size: float) -> None:
+    """Raise InputError if one of the points (..., 3) is farther from the origin than keys of voxels of that size reach.
+
+    Of the points, not of their voxels: integers of what is far enough wrap around.
+    """
+    most = (KEY_OFFSET - 2) * voxel_size
+    # the greatest is not a number where one is not, and then not below the limit
+    if points.numel() and not (reach := float(points.abs().max())) < most:
+        raise InputError(
+            f"the scene reaches {reach:.3g} m from the origin, where voxels of {voxel_size:g} m reach {most:.4g} m; "
+            "are its poses and depth in metres?"
+        )
+
+
 def _checked_keys(points: Tensor, voxel_size: float) -> Tensor:
-    coordinates = quantize(points, voxel_size)
-    if len(coordinates) and int(coordinates.abs().max()) >= KEY_OFFSET - 1:
-        reach = float(points.abs().max())
-        raise InputError(f"the scene reaches {reach:.3g} m from the origin; are its poses and depth in metres?")
-    return pack_keys(coordinates)
+    check_reach(points, voxel_size)
+    return pack_keys(quantize(points, voxel_size))
 
 
 def _unpack_keys(keys: Tensor) -> Tensor:

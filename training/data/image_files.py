@@ -67,7 +67,7 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:
     """
     matrix = read_matrix(path, 3)
     pinhole = np.array([[matrix[0, 0], 0, matrix[0, 2]], [0, matrix[1, 1], matrix[1, 2]], [0, 0, 1]])
-    if not np.isfinite(matrix).all() or not np.allclose(matrix, pinhole, atol=1e-3) or matrix[:2, :2].trace() <= 0:
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, pinhole, atol=1e-3) or matrix.diagonal().min() <= 0:
         raise InputError(
             f"{path}: not the intrinsics of a pinhole camera, fx 0 cx / 0 fy cy / 0 0 1: {matrix.tolist()}"
         )

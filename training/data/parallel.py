@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import joblib
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -21,7 +22,7 @@ PATIENCE = 15  # seconds that a cluster has to answer, and to show a worker
 
 
 def map_scenes(
-    work: Callable[[str], Result], scenes: Sequence[str], *, workers: int, title: str, dask: str | None = None
+    work: Callable[[str], Result], scenes: Sequence[str], *, workers: int, title: str | None, dask: str | None = None
 ) -> Iterator[tuple[str, Result]]:
     """Call ``work`` for each scene and yield ``(scene, result)`` as they come, in any order.
 
@@ -29,24 +30,33 @@ def map_scenes(
         work: Picklable. An exception in it ends the whole.
         scenes: Names.
         workers: Processes; 1 stays in this one. A cluster has its own number.
-        title: Stands before the progress bar.
+        title: Stands before the progress bar; None shows no bar.
         dask: Address of a Dask scheduler, as tcp://host:8786, whose workers do the work.
 
     Raises:
-        InputError: Dask is not installed, or the scheduler or its workers cannot be reached.
+        InputError: Dask is not installed, the scheduler or its workers cannot be reached, or a process was killed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
+    shown = title is not None and console.is_terminal
     number = -1 if dask is not None else min(workers, max(len(scenes), 1))
     jobs = (joblib.delayed(_single_threaded)(work, scene, number != 1) for scene in scenes)
     with (
         _cluster(dask),
-        Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress,
+        Progress(*columns, TimeRemainingColumn(), console=console, disable=not shown) as progress,
     ):
-        task = progress.add_task(title, total=len(scenes))
-        for result in joblib.Parallel(n_jobs=number, batch_size=1, return_as="generator_unordered")(jobs):
-            progress.advance(task)
-            yield result
+        task = progress.add_task(title or "", total=len(scenes))
+        done = 0
+        try:
+            for result in joblib.Parallel(n_jobs=number, batch_size=1, return_as="generator_unordered")(jobs):
+                progress.advance(task)
+                done += 1
+                yield result
+        except TerminatedWorkerError:
+            raise InputError(
+                f"a worker was killed after {done} of {len(scenes)} scenes, most likely because memory ran out; "
+                f"run the same command again with fewer --workers than {number}, and it goes on from there"
+            ) from None
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -11,27 +11,22 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .frame import SkippedFrame, Source
-from .fusion import fuse, voxelize
+from ..geometry import frustum_box
+from .frame import Frame, SkippedFrame, Source
+from .fusion import check_reach, fuse, voxelize
 from .overlap import Images, mine_pairs
 from .overlap_voxels import RADIUS as VOXEL_RADIUS
 from .overlap_voxels import mine_voxel_pairs
 from .parallel import map_scenes
 from .resize import resize_frame, window_of
 from .spool import Metres, Spool
-from .store import (
-    STORE_VERSION,
-    Scene,
-    SceneWriter,
-    check_name,
-    depth_to_millimetres,
-    scene_files,
-    scene_path,
-    temporary_path,
-)
+from .store import Scene, SceneWriter, check_name, depth_to_millimetres, scene_path
+from .summary import is_counted, write_summary
+from .unfinished import remove_abandoned
 
 RADIUS = 0.02  # metres between corresponding points (the paper, section 3.1)
 MIN_OVERLAP = 0.3  # share of corresponding points that makes a pair (the paper, section 3.1)
@@ -99,6 +94,7 @@ def prepare(
     radius: float | None = None,
     min_overlap: float = MIN_OVERLAP,
     dask: str | None = None,
+    quiet: bool = False,
 ) -> PrepareReport:
     """Write every scene of a source to a store, several at a time.
 
@@ -119,10 +115,11 @@ def prepare(
         min_overlap: Share of corresponding points that makes a pair.
         dask: Address of a Dask scheduler whose workers do it, instead of processes of this machine; they must find the
             files of the source and the store under the same paths.
+        quiet: Show no progress and log nothing of what became of the scenes; the report tells.
 
     Raises:
         InputError: The source has no scenes, or two of one name, the size is not positive, there is no such definition
-            of pairs, or the cluster is out of reach.
+            of pairs, the cluster is out of reach, or a worker was killed; what was done by then is kept.
     """
     started = perf_counter()
     scenes = source.scene_ids()
@@ -148,12 +145,21 @@ def prepare(
     if pairs != "paper":  # stores from before there was a choice stay valid
         everything["pairs"] = pairs
     work = partial(_try_scene, source, store, json.loads(json.dumps(everything)))
+    remove_abandoned(store)  # where a run was killed
     outcomes: dict[str, _Outcome] = {}
-    for scene, outcome in map_scenes(work, scenes, workers=workers, title="Preparing scenes", dask=dask):
-        outcomes[scene] = outcome
-        _log(scene, outcome)
-    failed = {scene: outcomes[scene].failure or "" for scene in scenes if outcomes[scene].failure is not None}
-    _write_summary(store, failed)
+    try:
+        title = None if quiet else "Preparing scenes"
+        for scene, outcome in map_scenes(work, scenes, workers=workers, title=title, dask=dask):
+            outcomes[scene] = outcome
+            if not quiet:
+                _log(scene, outcome)
+    except InputError:  # a worker was killed: what is done stays, and is told
+        if outcomes:
+            remove_abandoned(store)
+            write_summary(store, _failures(scenes, outcomes))
+        raise
+    failed = _failures(scenes, outcomes)
+    write_summary(store, failed)
     manifests = [outcome.manifest for outcome in outcomes.values() if outcome.failure is None]
     return PrepareReport(
         prepared=sum(outcome.written for outcome in outcomes.values()),
@@ -167,10 +173,15 @@ def prepare(
     )
 
 
+def _failures(scenes: Sequence[str], outcomes: Mapping[str, _Outcome]) -> dict[str, str]:
+    """Reason by scene, in the order of the scenes."""
+    found = ((scene, outcomes[scene].failure) for scene in scenes if scene in outcomes)
+    return {scene: failure for scene, failure in found if failure is not None}
+
+
 def _try_scene(source: Source, store: Path, arguments: dict[str, Any], scene: str) -> _Outcome:
     try:
         path = scene_path(store, scene)
-        temporary_path(path).unlink(missing_ok=True)  # left over where a run was killed
         if (manifest := _finished_manifest(path, arguments)) is not None:
             return _Outcome(manifest)
         _prepare_scene(source, store, arguments, scene)
@@ -187,7 +198,7 @@ def _finished_manifest(path: Path, arguments: dict[str, Any]) -> dict[str, Any] 
         return None
     try:
         scene = Scene(path)
-        if scene.manifest["arguments"] != arguments:
+        if not is_counted(scene.manifest) or scene.manifest["arguments"] != arguments:
             return None
         scene.verify()
     except InputError as error:
@@ -209,6 +220,12 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
                 continue
             images.add((found.color.shape[0], found.color.shape[1]))
             frame = resize_frame(found, size)
+            try:
+                if cells is None or len(cells[0]):
+                    _check_view(frame, voxel_size)
+            except InputError as error:  # one lost pose must not cost the scene
+                skipped.append({"id": found.id, "reason": str(error)})
+                continue
             writer.add_frame(frame)
             depth.append(depth_to_millimetres(frame.depth))
             any_reading |= bool(frame.depth.any())
@@ -247,6 +264,12 @@ def _prepare_scene(source: Source, store: Path, arguments: dict[str, Any], scene
                 "software": {name: version(name) for name in SOFTWARE},
             },
         )
+
+
+def _check_view(frame: Frame, voxel_size: float) -> None:
+    """Raise InputError if what a frame sees is beyond all voxel keys, whether the scene's surface is fused or not."""
+    depth, intrinsics, pose = map(torch.as_tensor, (frame.depth, frame.intrinsics, frame.camera_to_world))
+    check_reach(frustum_box(depth, intrinsics, pose), voxel_size)
 
 
 def _check_length(
@@ -288,27 +311,3 @@ def _log(scene: str, outcome: _Outcome) -> None:
         if len(skipped) > LOGGED_FRAMES:
             more = len(skipped) - LOGGED_FRAMES
             logger.warning("scene %s: %d more frames skipped, the scene's manifest names them", scene, more)
-
-
-def _write_summary(store: Path, failed: dict[str, str]) -> None:
-    """``STORE/manifest.json``, for people: what each scene in the store holds."""
-    scenes: dict[str, dict[str, Any]] = {}
-    for path in scene_files(store):
-        try:
-            scene = Scene(path)
-        except InputError as error:
-            scenes[path.name] = {"broken": str(error)}
-            continue
-        scenes[scene.id] = {
-            "frames": len(scene.frame_ids),
-            "skipped": len(scene.manifest["skipped"]),
-            "pairs": scene.manifest["pairs"],
-            "voxels": scene.manifest["voxels"],
-            "overlap_histogram": scene.manifest.get("overlap_histogram", {}).get("pairs"),
-        }
-    store.mkdir(parents=True, exist_ok=True)
-    path = store / "manifest.json"
-    temporary_path(path).write_text(
-        json.dumps({"version": STORE_VERSION, "scenes": scenes, "failed": failed}, indent=1)
-    )
-    temporary_path(path).replace(path)

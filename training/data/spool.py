@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+
 
 class Spool:
     """Arrays of one shape and type, appended one by one and read by number. A context manager, which frees the disk.
@@ -37,7 +39,12 @@ class Spool:
         return self._length
 
     def append(self, array: NDArray[Any]) -> None:
-        """Add an array of the shape and type of those before it."""
+        """Add an array of the shape and type of those before it; raises InputError if it has others."""
+        if self._length and (array.shape, array.dtype) != (self._shape, self._dtype):
+            raise InputError(
+                f"image {self._length} is {array.shape} {array.dtype}, those before it are {self._shape} "
+                f"{self._dtype}; the frames of a scene must have one size"
+            )
         self._shape, self._dtype = array.shape, array.dtype
         self._file.seek(0, 2)
         self._file.write(np.ascontiguousarray(array).data)

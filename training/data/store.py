@@ -43,6 +43,7 @@ from PIL import Image
 
 from ..errors import InputError, first_line
 from .frame import Frame
+from .unfinished import temporary_path
 
 STORE_VERSION = 1
 SUFFIX = ".pri3d.zip"
@@ -90,8 +91,10 @@ class SceneWriter:
     def __init__(self, root: Path, scene: str) -> None:
         check_name(scene, "scene")
         self.path = scene_path(root, scene)
+        self._unfinished = temporary_path(self.path)
         self.scene = scene
         self.frame_ids: list[str] = []
+        self._known: set[str] = set()
         self.size: tuple[int, int] | None = None
         self._intrinsics: list[NDArray[np.float64]] = []
         self._poses: list[NDArray[np.float64]] = []
@@ -99,7 +102,7 @@ class SceneWriter:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = temporary_path(self.path).open("wb")
+        self._file = self._unfinished.open("wb")
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
         return self
 
@@ -111,20 +114,21 @@ class SceneWriter:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             if whole:
-                temporary_path(self.path).replace(self.path)
+                self._unfinished.replace(self.path)
         finally:
-            temporary_path(self.path).unlink(missing_ok=True)
+            self._unfinished.unlink(missing_ok=True)
 
     def add_frame(self, frame: Frame) -> None:
         """Append a frame; all frames of a scene have one size."""
         check_name(frame.id, f"scene {self.scene}: frame")
-        if frame.id in self.frame_ids:
+        if frame.id in self._known:
             raise InputError(f"scene {self.scene}: two frames have the id {frame.id}; rename one of them")
         size = (frame.depth.shape[0], frame.depth.shape[1])
         if size != (self.size or size):
             raise InputError(f"scene {self.scene}: frame {frame.id} is {size}, the frames before it are {self.size}")
         self.size = size
         self.frame_ids.append(frame.id)
+        self._known.add(frame.id)
         self._intrinsics.append(frame.intrinsics)
         self._poses.append(frame.camera_to_world)
         color = io.BytesIO()
@@ -167,11 +171,6 @@ class SceneWriter:
         member = zipfile.ZipInfo(name, FIXED_DATE)
         member.external_attr = 0o644 << 16  # else unpacked files could not be read
         self._zip.writestr(member, data)
-
-
-def temporary_path(path: Path) -> Path:
-    """The hidden name that a file has while it is written."""
-    return path.with_name(f".{path.name}.tmp")
 
 
 def _png(image: NDArray[Any]) -> bytes:
@@ -269,7 +268,8 @@ class Scene:
 
     def instance(self, index: int) -> NDArray[np.uint16] | None:
         """(H, W), 0 = none; or None."""
-        return self._labels("instance", index)
+        labels = self._labels("instance", index)
+        return None if labels is None else labels.astype(np.uint16, copy=False)  # Pillow may open 16 bits as 32
 
     def verify(self) -> None:
         """Read every member, and so test every checksum; raises InputError."""

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import pri3d_zoo
 from pri3d_zoo.hub import CONFIG_FILE
@@ -17,13 +19,20 @@ from pri3d_zoo.resunet import STRIDES, ResUNet, any_size, build_resunet, choose_
 
 from ..data.augment import IMAGENET_MEAN, IMAGENET_STD
 from ..errors import InputError, first_line
-from ..run_folder import CONFIG, trained_model
+from ..run_folder import CONFIG, trained_network
 
-DECODER = "decoder"  # the name of its output among the maps; the stages of the encoder go by their strides
+DECODER = "decoder"  # the name of its output among the maps; the stages of the encoder go by strides
 
 
 class FeatureMaps(nn.Module):
     """The feature maps of a network by name: the encoder's four stages and, of a dense model, the decoder's output.
+
+    The stages go by the strides that they have in a ResNet, "stride 4" to "stride 32". Where an encoder has none at one
+    of them, another stands there (``choose_stages``): of a plain vision transformer four of its blocks, evenly spread,
+    all at the stride of its patches, but that a dense model brings them to those strides.
+
+    The cells of a map tile the image: what has patches is given images resized to whole ones, at most half a patch
+    larger or smaller. timm would pad them, and the cells reach beyond the lower and the right border.
 
     Args:
         network: A timm encoder, or a ResUNet; put into eval mode.
@@ -44,13 +53,14 @@ class FeatureMaps(nn.Module):
         )
         self.register_buffer("scale", ours[1] / theirs[1])
         self.register_buffer("shift", (ours[0] - theirs[0]) / theirs[1])
-        self.dense = isinstance(network, ResUNet)
+        patches = getattr(network.encoder if isinstance(network, ResUNet) else network, "patch_embed", None)
+        self.patch = patches.patch_size if isinstance(patches, PatchEmbed) else (1, 1)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Maps (B, C, h, w) of images (B, 3, H, W), normalised as ``augment.normalize`` does; one at each of the
-        strides 4, 8, 16 and 32 first."""
-        images = images * self.scale + self.shift
+        """Maps (B, C, h, w) of images (B, 3, H, W), normalised as ``augment.normalize`` does; the finest stage first,
+        the decoder's output last."""
+        images = self._whole_patches(images * self.scale + self.shift)
         if isinstance(self.network, ResUNet):
             stages: list[Tensor] = []
             handle = self.network.decoder.register_forward_pre_hook(lambda _, inputs: stages.extend(inputs[0]))
@@ -65,6 +75,16 @@ class FeatureMaps(nn.Module):
             stages, last = [found[indices.index(index)] for index in chosen], {}
         return {f"stride {stride}": stage for stride, stage in zip(STRIDES, stages, strict=True)} | last
 
+    def _whole_patches(self, images: Tensor) -> Tensor:
+        sizes = images.shape[-2:]
+        whole = [max(1, round(size / side)) * side for size, side in zip(sizes, self.patch, strict=True)]
+        return images if whole == list(sizes) else F.interpolate(images, whole, mode="bilinear", align_corners=False)
+
+
+def computing_device() -> torch.device:
+    """Where networks are measured: on a GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
@@ -76,6 +96,7 @@ class Backbone:
         maps: The network.
         mean: Of the colours that it wants.
         std: Their deviation.
+        radius: Of a run, metres between matching points that it trained with (``loss.radius``); None of other weights.
     """
 
     encoder: str
@@ -83,6 +104,7 @@ class Backbone:
     maps: FeatureMaps
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+    radius: float | None = None
 
     @property
     def kind(self) -> str:
@@ -91,7 +113,7 @@ class Backbone:
 
     def random(self, seed: int) -> FeatureMaps:
         """The same network with random weights, a function of the seed alone."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self.decoder is not None:
                 network: nn.Module = build_resunet(self.encoder, decoder=self.decoder)
@@ -107,8 +129,7 @@ def load_backbone(name: str) -> Backbone:
         InputError, WeightsError: There is no such thing, or its weights cannot be had.
     """
     if (Path(name) / CONFIG).is_file():
-        run, trained = trained_model(Path(name))
-        return _of_network(run.model.encoder, trained.backbone, {})
+        return _of_run(Path(name))
     config_file = Path(name) / CONFIG_FILE
     folder = config_file.is_file()
     model = name.partition(".")[0]
@@ -135,6 +156,17 @@ def load_backbone(name: str) -> Backbone:
     network = pri3d_zoo.create_model(model if folder else name, checkpoint_path=name if folder else None, **arguments)
     assert parsed is not None  # create_model has refused what is no name
     return _of_network(parsed.encoder, network, config.get("pretrained_cfg", {}) if folder else network.pretrained_cfg)
+
+
+def _of_run(run: Path) -> Backbone:
+    config, trained = trained_network(run)
+    encoder = config.model.encoder
+    network: Any = trained.backbone
+    if not isinstance(network, ResUNet):  # MoCo's encoder alone, made for images of one size if it is a transformer
+        network = timm.create_model(encoder, num_classes=0, **any_size(encoder))
+        network.prune_intermediate_layers(1, prune_norm=True)
+        network.load_state_dict(trained.backbone.encoder.state_dict())
+    return replace(_of_network(encoder, network, {}), radius=config.loss.radius)
 
 
 def _of_network(encoder: str, network: nn.Module, pretrained_cfg: Any) -> Backbone:

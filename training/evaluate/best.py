@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from pri3d_zoo.files import write_whole
+
 from ..checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from ..files import write_whole
 
 BEST = "best"  # folder of the checkpoint with the best figures
 EVALUATIONS = "evaluations.jsonl"

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
+from pri3d_zoo.files import write_whole
+
 from ..errors import InputError
-from ..files import write_whole
 from .coco_masks import encode_mask, mask_box
 from .coco_sources import LabelledObjects, find_split
 

@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader
 
 from ..config import OnNonfinite
 from ..data.dataset import StepSampler
+from ..data.loader import batch_loader
 from ..loop import LoopSettings, Task, train
+from ..metrics import read_metrics
 from ..pretrain import start_accelerator
 from ..run_folder import open_run
 from .best import Best
@@ -80,7 +82,6 @@ def fine_tune(config: AnyConfig, prepare: Callable[[AnyConfig], FineTuning]) -> 
     Raises:
         InputError: The data, the initialisation or the state of the run folder does not fit.
     """
-    begin = perf_counter()
     run = Path(config.run)
     own = prepare(config)
     accelerator = start_accelerator(config.precision)
@@ -124,9 +125,12 @@ def fine_tune(config: AnyConfig, prepare: Callable[[AnyConfig], FineTuning]) -> 
     )  # fmt: skip
     if not train(accelerator, own.model, optimizer, own.task, batches_from, run, settings):
         return None
+    begin = perf_counter()
     best.evaluate(accelerator.unwrap_model(own.model), own.steps)
     if config.results is not None and accelerator.is_main_process:
-        append_result(Path(config.results), _result(config, own, best, perf_counter() - begin))
+        # of all steps, evaluations among them, wherever the run was stopped in between; and of the last evaluation
+        seconds = read_metrics(run)[-1]["seconds"] + perf_counter() - begin
+        append_result(Path(config.results), _result(config, own, best, seconds))
     return best.figures
 
 
@@ -143,8 +147,7 @@ def loader(
     dataset: Any, collate: Callable[[Sequence[Any]], Any], accelerator: Accelerator, workers: int, **order: Any
 ) -> DataLoader[Any]:
     """Batches of a dataset, in page-locked memory where they go to a GPU."""
-    pin = accelerator.device.type == "cuda"
-    return DataLoader(dataset, collate_fn=collate, num_workers=workers, pin_memory=pin, **order)
+    return batch_loader(dataset, collate, workers, pin_memory=accelerator.device.type == "cuda", **order)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from ..data.augment import normalize
 from ..data.store import SceneStore
 from ..errors import InputError
-from .backbones import FeatureMaps
+from .backbones import FeatureMaps, computing_device
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
 from .label_sets import IGNORED
 from .labelled_images import LabelledImages
@@ -69,7 +69,7 @@ def probe_segmentation(
     network: FeatureMaps, training: LabelledImages, validation: LabelledImages, stages: Sequence[str] = ()
 ) -> dict[str, SegmentationFigures]:
     """Figures of the classes that linear maps of each stage give, fitted to one split and measured on another."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = computing_device()
     classes = len(training.classes.classes)
 
     def targets(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ def probe_depth(
     """
     if not training or not validation or set(training) & set(validation):
         raise InputError("a depth probe needs scenes to fit to and other scenes to measure on; name some with --scenes")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = computing_device()
 
     def targets(depth: Tensor) -> tuple[Tensor, Tensor]:
         return depth.clamp(min=1e-3).log()[..., None], depth > 0

@@ -15,19 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pri3d_zoo.files import write_whole
+
 from ..data.augment import normalize
 from ..data.dataset import PairBatch, PairDataset, collate
 from ..data.store import SceneStore
 from ..errors import InputError
-from ..files import write_whole
 from ..matches import sample_features, view_matches
 from ..seeds import mix_seeds
-from .backbones import FeatureMaps, load_backbone
+from .backbones import FeatureMaps, computing_device, load_backbone
 from .probe3d import GridPair, Matching, summarise
 
 THRESHOLDS = (5, 10, 20)  # pixels of an image that is 320 wide
 QUERIES = 256  # a pair
-RADIUS = 0.02  # metres, as in the paper
+RADIUS = 0.02  # metres between matching points, as in the paper; coarse depth needs more
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Recall:
         at: Share of queries by threshold, in pixels at a width of 320.
         pairs: Pairs with at least one query.
         queries: Queries in all.
+        radius: Metres between the points of a true match.
     """
 
     at: dict[int, float]
     pairs: int
     queries: int
+    radius: float
 
 
 def choose_pairs(dataset: PairDataset, pairs: int, seed: int) -> list[int]:
@@ -64,54 +67,52 @@ def probe_pairs(
     return collate([dataset[index] for index in choose_pairs(dataset, pairs, seed)])
 
 
-def matching_recall(
-    backbone: nn.Module, batch: PairBatch, *, seed: int = 0, device: torch.device | None = None
-) -> Recall:
-    """Dense matching recall of a backbone over a batch; the arguments are those of ``matching_errors``.
+def matching_recall(errors: Sequence[Tensor], radius: float) -> Recall:
+    """Dense matching recall.
+
+    Args:
+        errors: Of ``matching_errors``.
+        radius: That they were found with.
 
     Raises:
-        InputError: Nothing in the batch has a true match.
+        InputError: Nothing has a true match.
     """
-    return _recall(matching_errors(backbone, batch, seed=seed, device=device))
-
-
-def _recall(errors: Sequence[Tensor]) -> Recall:
     every = torch.cat(list(errors))
     if len(every) == 0:
-        raise InputError("no pixel of the probed pairs has a true match; are depth and poses of this store right?")
+        raise InputError(
+            f"no pixel of the probed pairs has a true match within {radius:g} m; is depth here so coarse that it takes "
+            f"a larger radius (probe --radius, a run's loss.radius), or are depth or poses wrong?"
+        )
     at = {threshold: (every <= threshold).float().mean().item() for threshold in THRESHOLDS}
-    return Recall(at, sum(len(error) > 0 for error in errors), len(every))
+    return Recall(at, sum(len(error) > 0 for error in errors), len(every), radius)
 
 
 @torch.no_grad()
-def matching_errors(
-    backbone: nn.Module, batch: PairBatch, *, seed: int = 0, device: torch.device | None = None
-) -> list[Tensor]:
+def matching_errors(backbone: nn.Module, batch: PairBatch, radius: float = RADIUS) -> list[Tensor]:
     """How far the best match of each query lies from the true one, pair by pair, in pixels at a width of 320.
 
     Args:
-        backbone: Maps (B, 3, H, W) to a feature map (B, C, h, w); in eval mode.
+        backbone: Maps (B, 3, H, W) to a feature map (B, C, h, w); in eval mode. It is moved to ``computing_device``.
         batch: Of ``probe_pairs``.
-        seed: Of the queries.
-        device: Where to compute.
+        radius: Metres between the points of a true match.
 
     Returns:
         For each pair the errors (N,) of its queries, fewer than ``QUERIES`` where fewer pixels have a match.
     """
-    device = device or torch.device("cpu")
+    device = computing_device()
     backbone = backbone.to(device)
     errors = []
     for index in range(len(batch.color)):  # one pair at a time: all cells of a map are candidates of each query
         one = batch.pair(index).to(device)
-        errors.append(_errors_of_pair(backbone(normalize(one.color[0])), one, mix_seeds(seed, index)))
+        errors.append(_errors_of_pair(backbone(normalize(one.color[0])), one, radius, mix_seeds(0, index)))
     return errors
 
 
-def _errors_of_pair(features: Tensor, pair: PairBatch, seed: int) -> Tensor:
+def _errors_of_pair(features: Tensor, pair: PairBatch, radius: float, seed: int) -> Tensor:
     size = (pair.color.shape[-2], pair.color.shape[-1])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        first, second, valid = view_matches(pair.depth, pair.intrinsics, pair.camera_to_world, QUERIES, RADIUS)
+        first, second, valid = view_matches(pair.depth, pair.intrinsics, pair.camera_to_world, QUERIES, radius)
     return match_errors(features, first, second, size)[valid[0]].cpu() * (320 / size[1])
 
 
@@ -158,10 +159,11 @@ class ProbeResult:
 
     Args:
         name: Of the weights.
-        stage: Of the map: "stride 4" to "stride 32" of the encoder, "decoder".
+        stage: Of the map: see ``FeatureMaps``.
         scenes: Names, or "all".
         covisible: Dense matching recall; None if not asked for.
         probe3d: The figures of Probe3D's protocol; None if not asked for.
+        cells: (height, width) of the map.
     """
 
     name: str
@@ -169,6 +171,7 @@ class ProbeResult:
     scenes: str
     covisible: Recall | None
     probe3d: Matching | None
+    cells: tuple[int, int]
 
 
 def probe_names(
@@ -182,6 +185,7 @@ def probe_names(
     min_overlap: float = 0.0,
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
+    radius: float | None = None,
 ) -> list[ProbeResult]:
     """What the maps of each of the named weights match, of random weights of every network among them, and of the first
     named with the cells of the second view's map shuffled, which must fall to chance.
@@ -196,12 +200,16 @@ def probe_names(
         min_overlap: The least share of points that a pair has in common.
         size: (height, width) of the images.
         seed: Of pairs, queries and random weights.
+        radius: Metres between the points of a match that both views see, the same for all weights; None: the largest
+            that the runs among them trained with, ``RADIUS`` without a run.
 
     Raises:
         InputError, WeightsError: Weights, stages or scenes that are not there.
     """
     loaded = {name: load_backbone(name) for name in names}
     batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed, min_overlap)
+    if radius is None:
+        radius = max((known.radius for known in loaded.values() if known.radius is not None), default=RADIUS)
     rows: dict[str, tuple[FeatureMaps, bool]] = {}
     for backbone in loaded.values():
         rows.setdefault(f"random {backbone.kind}", (backbone.random(seed), False))
@@ -212,7 +220,9 @@ def probe_names(
     return [
         ProbeResult(name, stage, where, *figures)
         for name, (maps, shuffled) in rows.items()
-        for stage, figures in probe_maps(maps, batch, protocols, stages, seed=seed, shuffled=shuffled).items()
+        for stage, figures in probe_maps(
+            maps, batch, protocols, stages, seed=seed, radius=radius, shuffled=shuffled
+        ).items()
     ]
 
 
@@ -224,9 +234,11 @@ def probe_maps(
     stages: Sequence[str] = (),
     *,
     seed: int = 0,
+    radius: float = RADIUS,
     shuffled: bool = False,
-) -> dict[str, tuple[Recall | None, Matching | None]]:
-    """The figures of a network by stage: of co-visible pixels, and of Probe3D's protocol, where asked for.
+) -> dict[str, tuple[Recall | None, Matching | None, tuple[int, int]]]:
+    """The figures of a network by stage, of co-visible pixels and of Probe3D's protocol where asked for, and the size
+    of its map in cells.
 
     Args:
         network: What is probed.
@@ -234,13 +246,15 @@ def probe_maps(
         protocols: Which figures.
         stages: Of which maps; all, if none is named.
         seed: Of the queries, and of the shuffling.
+        radius: Metres between the points of a match that both views see.
         shuffled: Whether to shuffle the cells of the second views' maps.
 
     Raises:
         InputError: The network has no such stage, or nothing in the batch has a true match.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = computing_device()
     network = network.to(device)
+    cells: dict[str, tuple[int, int]] = {}
     covisible: dict[str, list[Tensor]] = {}
     probe3d: dict[str, list[Tensor]] = {}
     rotations = []
@@ -254,16 +268,18 @@ def probe_maps(
         for stage in stages or maps:
             if stage not in maps:
                 raise InputError(f"there is no stage {stage!r} in this network; there are {', '.join(maps)}")
+            cells[stage] = (maps[stage].shape[-2], maps[stage].shape[-1])
             features = _shuffle(maps[stage], mix_seeds(seed, index)) if shuffled else maps[stage]
             if Protocol.covisible in protocols:
-                errors = _errors_of_pair(features, pair, mix_seeds(seed, index))
+                errors = _errors_of_pair(features, pair, radius, mix_seeds(seed, index))
                 covisible.setdefault(stage, []).append(errors)
             if Protocol.probe3d in protocols:
                 probe3d.setdefault(stage, []).append(view.errors(*view.features(features)).cpu())
     return {
         stage: (
-            _recall(covisible[stage]) if stage in covisible else None,
+            matching_recall(covisible[stage], radius) if stage in covisible else None,
             summarise(probe3d[stage], rotations, grid) if stage in probe3d else None,
+            cells[stage],
         )
         for stage in covisible | probe3d
     }

@@ -9,11 +9,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..config import check_numbers
 from ..data.augment import normalize
 from ..errors import InputError
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
 from .finetune import FineTuning, chosen, evaluating, fine_tune, loader
-from .finetune_config import check_positive
 from .initial import initial_backbone
 from .label_sets import IGNORED, label_set
 from .labelled_images import LabelledImages, find_items
@@ -80,7 +80,7 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
     Raises:
         InputError: The configuration, the data, the initialisation or the state of the run folder does not fit.
     """
-    check_positive(config, "epochs")
+    check_numbers(config, "evaluate_every", "epochs")
     found = fine_tune(config, _prepare)
     return None if found is None else SegmentationFigures(**found)
 
@@ -142,7 +142,7 @@ def initial_segmenter(config: SegmentationConfig, classes: int) -> tuple[Segment
     """
     if config.network == Network.deeplabv3plus and any(side % 16 for side in config.size):
         raise InputError(f"size={config.size}: deeplabv3plus puts stages side by side, and wants multiples of 16")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Segmenter(config.network, config.encoder, classes, auxiliary=config.auxiliary_weight > 0)
     backbone = initial_backbone(config.init, config.encoder)

@@ -73,15 +73,19 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Scores (B, classes, H, W) of images (B, 3, H, W), normalised; in training those of the second head after."""
-        size = images.shape[-2:]
         if self.kind == Network.resunet:
-            return [F.interpolate(self.network(images), size, mode="bilinear", align_corners=False)]
-        stages = self.network.encoder(images)
-        scores = [self.network.segmentation_head(self.network.decoder(stages))]
-        if self.auxiliary is not None and self.training:
-            inner = self.auxiliary(stages[AUXILIARY_STAGE])
-            scores.append(F.interpolate(inner, size, mode="bilinear", align_corners=False))
-        return scores
+            scores = [self.network(images)]
+        else:
+            stages = self.network.encoder(images)
+            scores = [self.network.segmentation_head(self.network.decoder(stages))]
+            if self.auxiliary is not None and self.training:
+                scores.append(self.auxiliary(stages[AUXILIARY_STAGE]))
+        # segmentation_models_pytorch enlarges its scores by a whole factor, with their corners on those of the image
+        size, corners = images.shape[-2:], self.kind != Network.resunet
+        return [
+            each if each.shape[-2:] == size else F.interpolate(each, size, mode="bilinear", align_corners=corners)
+            for each in scores
+        ]
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The parameters of the encoder, and the others."""

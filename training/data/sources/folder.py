@@ -6,27 +6,25 @@ pixels), and where there are such ``semantic/ID.png`` (8 bit, NYU40), ``instance
 (with vertex colours).
 """
 
-import shutil
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
-from PIL import Image
 
 from ...errors import InputError
-from ..frame import Frame, SkippedFrame, Source, Surface, check_pose
-from ..fusion import fuse
+from ..frame import Frame, SkippedFrame, Surface, check_pose
 from ..image_files import natural_order, read_color, read_depth, read_intrinsics, read_labels, read_matrix
-from ..parallel import map_scenes
-from ..spool import Spool
-from ..store import JPEG_QUALITY, check_name, depth_to_millimetres, temporary_path
 from .mesh import read_mesh
 
-VOXEL_SIZE = 0.02  # metres, of surfaces that are fused
-EXTENSIONS = {"color": (".jpg", ".jpeg", ".png"), "depth": (".png",), "pose": (".txt",)}
+NEEDED = ("color", "depth", "pose")
+EXTENSIONS = {
+    "color": (".jpg", ".jpeg", ".png"),
+    "depth": (".png",),
+    "pose": (".txt",),
+    "semantic": (".png",),
+    "instance": (".png",),
+}
 
 
 class FolderSource:
@@ -63,13 +61,14 @@ class FolderSource:
         """
         folder = self._folders[scene]
         intrinsics = read_intrinsics(folder / "intrinsics.txt")
-        ids = sorted({path.stem for name in EXTENSIONS for path in _files(folder, name)}, key=natural_order)
+        files = {name: _files(folder, name) for name in EXTENSIONS}
+        ids = sorted({id for name in NEEDED for id in files[name]}, key=natural_order)
         if self._frames is not None and len(ids) > self._frames:
             ids = [ids[index] for index in np.linspace(0, len(ids) - 1, self._frames).round().astype(int)]
         whole, reason = 0, "its folders are empty"
         for id in ids:
             try:
-                frame: Frame | SkippedFrame = _read_frame(folder, id, intrinsics)
+                frame: Frame | SkippedFrame = _read_frame(files, id, intrinsics)
                 whole += 1
             except InputError as error:
                 reason = str(error)
@@ -88,94 +87,36 @@ class FolderSource:
         return read_mesh(path) if path.exists() else None
 
 
-def write_folder(source: Source, out: Path, *, workers: int) -> None:
-    """Write all scenes of a source in the plain folder layout, several at a time, each with its surface.
-
-    Where the source knows no surface, it is fused from the depth; either way ``mesh.ply`` holds points, not faces.
-
-    A scene has a hidden name until it is whole, and one that is there already is left alone, so what was stopped can be
-    started again.
-
-    Raises:
-        InputError: A scene cannot be read, or its frames differ in intrinsics, for which the layout has no place.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for _ in map_scenes(
-        partial(_write_scene, source, out), source.scene_ids(), workers=workers, title="Writing scenes"
-    ):
-        pass
-
-
-def _write_scene(source: Source, out: Path, scene: str) -> None:
-    check_name(scene, "scene")
-    unfinished = temporary_path(out / scene)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    if (out / scene).exists():
-        return
-    intrinsics: NDArray[np.float64] | None = None
-    for name in (*EXTENSIONS, "semantic", "instance"):
-        (unfinished / name).mkdir(parents=True)
-    poses = []
-    with Spool(out) as depths, Spool(out) as colors:
-        for frame in source.frames(scene):
-            if isinstance(frame, SkippedFrame):
-                continue
-            check_name(frame.id, f"scene {scene}: frame")
-            if intrinsics is None:
-                intrinsics = frame.intrinsics
-            if not np.array_equal(intrinsics, frame.intrinsics):
-                raise InputError(
-                    f"scene {scene}: frame {frame.id} has intrinsics of its own, and the layout holds one set"
-                )
-            depths.append(depth_to_millimetres(frame.depth))
-            colors.append(frame.color)
-            poses.append(frame.camera_to_world)
-            Image.fromarray(frame.color).save(unfinished / "color" / f"{frame.id}.jpg", quality=JPEG_QUALITY)
-            Image.fromarray(depth_to_millimetres(frame.depth)).save(unfinished / "depth" / f"{frame.id}.png")
-            np.savetxt(unfinished / "pose" / f"{frame.id}.txt", frame.camera_to_world, fmt="%.17g")
-            for name, labels in (("semantic", frame.semantic), ("instance", frame.instance)):
-                if labels is not None:
-                    Image.fromarray(labels).save(unfinished / name / f"{frame.id}.png")
-        if intrinsics is None:
-            raise InputError(f"scene {scene}: the source has no whole frame of it")
-        surface = source.surface(scene)
-        if surface is None:
-            cameras = np.repeat(intrinsics[None], len(poses), 0)
-            voxels, shades = fuse(depths, colors, cameras, np.stack(poses), voxel_size=VOXEL_SIZE)
-            surface = Surface(((voxels + 0.5) * VOXEL_SIZE).astype(np.float32), shades)
-    np.savetxt(unfinished / "intrinsics.txt", intrinsics, fmt="%.17g")
-    if len(surface.points):
-        trimesh.PointCloud(surface.points, surface.colors).export(unfinished / "mesh.ply")
-    for name in ("semantic", "instance"):
-        if not any((unfinished / name).iterdir()):
-            (unfinished / name).rmdir()
-    unfinished.rename(out / scene)
-
-
 def _is_scene(folder: Path) -> bool:
-    parts = (*EXTENSIONS, "intrinsics.txt")
+    parts = (*NEEDED, "intrinsics.txt")
     return not folder.name.startswith(".") and any((folder / part).exists() for part in parts)
 
 
-def _files(folder: Path, name: str) -> Iterator[Path]:
+def _files(folder: Path, name: str) -> dict[str, Path]:
+    """The files of that kind by the id of their frame, whatever the case of their extension."""
+    extensions = EXTENSIONS[name]
     paths = (folder / name).iterdir() if (folder / name).is_dir() else ()
-    return (path for path in paths if path.suffix.lower() in EXTENSIONS[name] and not path.name.startswith("."))
+    found = [path for path in paths if path.suffix.lower() in extensions and not path.name.startswith(".")]
+    # of two of one frame the kind that is named first is taken
+    found.sort(key=lambda path: (extensions.index(path.suffix.lower()), path.name), reverse=True)
+    return {path.stem: path for path in found}
 
 
-def _read_frame(folder: Path, id: str, intrinsics: NDArray[np.float64]) -> Frame:
+def _read_frame(files: Mapping[str, Mapping[str, Path]], id: str, intrinsics: NDArray[np.float64]) -> Frame:
     """The frame, or InputError naming the file that is missing or wrong."""
-    color_path = next((path for end in EXTENSIONS["color"] if (path := folder / f"color/{id}{end}").exists()), None)
-    if color_path is None:
-        raise InputError(f"color/{id}.jpg (or .png) is missing")
-    camera_to_world = read_matrix(folder / f"pose/{id}.txt", 4)
+    for name in NEEDED:
+        if id not in files[name]:
+            raise InputError(f"{name}/{id}{' or '.join(EXTENSIONS[name])} is missing")
+    color_path = files["color"][id]
+    camera_to_world = read_matrix(files["pose"][id], 4)
     try:
         check_pose(camera_to_world)
     except InputError as error:
-        raise InputError(f"pose/{id}.txt: {error}") from None
+        raise InputError(f"pose/{files['pose'][id].name}: {error}") from None
     color = read_color(color_path)
-    depth = read_depth(folder / f"depth/{id}.png")
+    depth = read_depth(files["depth"][id])
     semantic, instance = (
-        read_labels(path, kind) if (path := folder / f"{name}/{id}.png").exists() else None
+        read_labels(files[name][id], kind) if id in files[name] else None
         for name, kind in (("semantic", np.uint8), ("instance", np.uint16))
     )
     try:

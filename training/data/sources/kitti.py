@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..frame import Frame, SkippedFrame, Surface, check_pose
+from ..frame import NO_SURFACE, Frame, SkippedFrame, Surface, check_pose
 from ..image_files import read_color, read_depth
 from ..scene_lists import select_scenes
 
@@ -47,7 +47,6 @@ DRIVES = {
 }
 UNITS_PER_METRE = 256  # of the depth images
 STORED_METRES = 65.535  # the farthest that a store's 16 bits of millimetres hold
-NO_SURFACE = Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from ...errors import InputError
-from ..frame import Frame, SkippedFrame, Surface
+from ..frame import NO_SURFACE, Frame, SkippedFrame, Surface
 from ..image_files import natural_order, read_color
 from ..scene_lists import select_scenes
 
@@ -103,7 +103,7 @@ class MegaDepthSource:
 
     def surface(self, scene: str) -> Surface | None:
         """Nothing: where no length is known there are no voxels of 2 cm, and the view loss needs none."""
-        return Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+        return NO_SURFACE
 
 
 def _dense(root: Path, scene: str) -> Path | None:

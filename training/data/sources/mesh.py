@@ -1,5 +1,6 @@
-"""Meshes of whole scenes as points on their faces, in memory that hardly grows with the scene."""
+"""Meshes of whole scenes as points on their faces, in memory that grows with what they cover, not with their faces."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,16 @@ import trimesh
 from numpy.typing import NDArray
 
 from ...errors import InputError, first_line
+from ...geometry import KEY_OFFSET
 from ..frame import Surface
 from ..fusion import voxelize
 
 SURFACE_SPACING = 0.003  # metres between points on faces: of the 2 cm voxels that a mesh touches 1 % are missed
 FACES_AT_ONCE = 200_000  # 30 MB of corners
 POINTS_AT_ONCE = 500_000  # on faces, before they are thinned: 200 MB while they are sampled
+MOST_POINTS = 2_500_000_000  # on all faces: some 20,000 m2 of them, whose centimetre cells fill 3 GB
 THINNED = 0.01  # metres; half a voxel of the paper, so that thinning neither loses nor adds any
+FARTHEST = (KEY_OFFSET - 2) * THINNED  # metres along an axis; cells beyond have no key
 
 
 def read_mesh(path: Path) -> Surface:
@@ -22,7 +26,7 @@ def read_mesh(path: Path) -> Surface:
     A cloud of points, which has no faces, is taken as it is.
 
     Raises:
-        InputError: The file is no mesh, or its vertices are not finite or without colour.
+        InputError: The file is no mesh, its vertices are not finite or without colour, or it is larger than any scene.
     """
     try:
         mesh = trimesh.load(path, process=False)
@@ -42,6 +46,13 @@ def read_mesh(path: Path) -> Surface:
         raise InputError(f"{path} has no vertex colours; remove it, then the surface is fused from the depth")
     if not len(faces):
         return Surface(values[:, :3].astype(np.float32), values[:, 3:].astype(np.uint8))
+    reach = np.abs(values[:, :3]).max()
+    if reach > FARTHEST:
+        raise InputError(f"{path} reaches {reach:.3g} m from the origin, where {FARTHEST:.4g} fit; is it in metres?")
+    expected = sum(most_points(block).sum() for block in _corners(values, faces))
+    if expected > MOST_POINTS:
+        area = expected * SURFACE_SPACING**2
+        raise InputError(f"{path} has faces of some {area:.3g} m2, which would fill the memory; is it in metres?")
     return cover(values, faces)
 
 
@@ -53,11 +64,8 @@ def cover(values: NDArray[np.float64], faces: NDArray[np.integer]) -> Surface:
         faces: (F, 3), their corners.
     """
     points, colors = [], []
-    for start in range(0, len(faces), FACES_AT_ONCE):
-        corners = values[faces[start : start + FACES_AT_ONCE]]
-        first, second, third = corners[..., :3].transpose(1, 0, 2)
-        doubled_area = np.linalg.norm(np.cross(second - first, third - first), axis=-1)
-        expected = np.cumsum(doubled_area / 2 / SURFACE_SPACING**2 + 3)
+    for corners in map(halve, _corners(values, faces)):
+        expected = np.cumsum(most_points(corners))
         for block in np.split(corners, np.flatnonzero(np.diff(expected // POINTS_AT_ONCE)) + 1):
             sampled = sample_triangles(block)
             shades = sampled[:, 3:].round().astype(np.uint8)
@@ -73,13 +81,7 @@ def sample_triangles(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     Each triangle is cut into rows parallel to its longest side, and each row into steps, neither longer than the
     spacing; so slivers get few points.
     """
-    sides = np.linalg.norm(np.roll(corners, -1, 1)[..., :3] - corners[..., :3], axis=-1)
-    turn = (sides.argmax(1)[:, None] + np.arange(3)) % 3
-    start, end, apex = np.take_along_axis(corners, turn[..., None], 1).transpose(1, 0, 2)
-    longest = sides.max(1)
-    doubled_area = np.linalg.norm(np.cross(end[:, :3] - start[:, :3], apex[:, :3] - start[:, :3]), axis=-1)
-    height = doubled_area / np.maximum(longest, 1e-12)
-
+    (start, end, apex), longest, height = _by_longest_side(corners)
     rows = np.ceil(height / SURFACE_SPACING).astype(np.int64) + 1
     triangle, row = _ragged_range(rows)
     up = (row / np.maximum(rows - 1, 1)[triangle])[:, None]
@@ -89,6 +91,44 @@ def sample_triangles(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     triangle, up = triangle[line], up[line]
     base = start[triangle] * (1 - along) + end[triangle] * along
     return base * (1 - up) + apex[triangle] * up
+
+
+def halve(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The triangles (T, 3, 3 + C), large ones cut across their longest side until each holds few enough points."""
+    small = []
+    while (large := most_points(corners) > POINTS_AT_ONCE).any():
+        small.append(corners[~large])
+        (start, end, apex), _, _ = _by_longest_side(corners[large])
+        middle = (start + end) / 2
+        corners = np.concatenate((np.stack((start, middle, apex), 1), np.stack((middle, end, apex), 1)))
+    return np.concatenate((*small, corners))
+
+
+def most_points(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper bounds (T,) of the points that are sampled on triangles (T, 3, 3 + C), slivers too."""
+    _, longest, height = _by_longest_side(corners)
+    # rows, and the steps of the mean one
+    bounds: NDArray[np.float64] = (height / SURFACE_SPACING + 2) * (longest / SURFACE_SPACING / 2 + 2)
+    return bounds
+
+
+def _by_longest_side(
+    corners: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of triangles (T, 3, 3 + C) the ends of the longest side and the apex (3, T, 3 + C), its length and the height."""
+    sides = np.linalg.norm(np.roll(corners, -1, 1)[..., :3] - corners[..., :3], axis=-1)
+    turn = (sides.argmax(1)[:, None] + np.arange(3)) % 3
+    turned = np.take_along_axis(corners, turn[..., None], 1).transpose(1, 0, 2)
+    start, end, apex = turned[..., :3]
+    longest = sides.max(1)
+    doubled_area = np.linalg.norm(np.cross(end - start, apex - start), axis=-1)
+    return turned, longest, doubled_area / np.maximum(longest, 1e-12)
+
+
+def _corners(values: NDArray[np.float64], faces: NDArray[np.integer]) -> Iterator[NDArray[np.float64]]:
+    """The faces (F, 3), block by block as triangles (T, 3, 3 + C)."""
+    for start in range(0, len(faces), FACES_AT_ONCE):
+        yield values[faces[start : start + FACES_AT_ONCE]]
 
 
 def _ragged_range(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -64,7 +64,8 @@ class ScanNetSource:
     def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
         """Every ``stride``-th frame, named by its number in the video, colour and depth in one camera.
 
-        Where the file is cut off, the frames before the cut are yielded and those after it are SkippedFrames.
+        Where the file is cut off, the frames before the cut are yielded and those after it are one SkippedFrame: how
+        many there should be is a number that a broken or hostile header may have made up.
 
         Raises:
             InputError: The header of the file is broken or of another kind.
@@ -79,11 +80,13 @@ class ScanNetSource:
                 found = file.read(FRAME.size)
                 end = position + FRAME.size + (sum(FRAME.unpack(found)[18:]) if len(found) == FRAME.size else 0)
                 if end > size:
-                    reason = (
-                        f"{path} ends at byte {size}, within frame {index} (which begins at {position}); get it again"
-                    )
-                    for lost in range(-(-index // self._stride) * self._stride, header.frames, self._stride):
-                        yield SkippedFrame(_id(lost), reason)
+                    lost = range(-(-index // self._stride) * self._stride, header.frames, self._stride)
+                    if lost:
+                        yield SkippedFrame(
+                            _id(lost[0]),
+                            f"{path} ends at byte {size}, within frame {index} (which begins at {position}), "
+                            f"{len(lost)} frames are missing; get it again",
+                        )
                     return
                 if index % self._stride == 0:
                     try:

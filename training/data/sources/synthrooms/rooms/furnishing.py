@@ -112,9 +112,9 @@ def _kitchen(maker: Maker, layout: Layout) -> None:
 
 def _bathroom(maker: Maker, layout: Layout) -> None:
     layout.against_wall(maker.make(BATHTUB), gap=0.0, corner=True, front=0.4)
-    layout.against_wall(maker.make(TOILET), gap=0.0, front=0.4)
-    toilet = layout.placed[-1][1][:2, 3]
-    layout.against_wall(toilet_roll(maker), z=0.65, gap=0.0, near=toilet)
+    if layout.against_wall(maker.make(TOILET), gap=0.0, front=0.4):
+        toilet = layout.placed[-1][1][:2, 3]
+        layout.against_wall(toilet_roll(maker), z=0.65, gap=0.0, near=toilet)
     if layout.against_wall(washplace(maker), gap=0.0, front=0.45):
         basin = layout.placed[-1][1][:2, 3]
         layout.against_wall(maker.make(TOWEL), z=maker.between(0.8, 1.1), gap=0.0, near=basin)
