@@ -24,8 +24,10 @@ import numpy as np
 from PIL import Image
 
 from pri3d_zoo.training.data.prepare import prepare
+from pri3d_zoo.training.data.scene import Scene
+from pri3d_zoo.training.data.scene_writer import depth_to_millimetres
 from pri3d_zoo.training.data.sources import open_source
-from pri3d_zoo.training.data.store import Scene, SceneStore, depth_to_millimetres
+from pri3d_zoo.training.data.store import SceneStore
 
 SIZE = (240, 320)
 Read = Callable[[int], object]

@@ -28,8 +28,9 @@ from pri3d_zoo.training.data.chunks import surface
 from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, collate, decode, pair_loader
 from pri3d_zoo.training.data.memory import read_frames
 from pri3d_zoo.training.data.prepare import prepare
+from pri3d_zoo.training.data.scene import Scene
 from pri3d_zoo.training.data.sources import open_source
-from pri3d_zoo.training.data.store import Scene, SceneStore
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.geometry import frustum_box
 
 SIZE = (240, 320)

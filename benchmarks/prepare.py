@@ -31,9 +31,10 @@ from pri3d_zoo.training.data.overlap import mine_pairs
 from pri3d_zoo.training.data.overlap_voxels import mine_voxel_pairs
 from pri3d_zoo.training.data.prepare import prepare
 from pri3d_zoo.training.data.resize import resize_frame
+from pri3d_zoo.training.data.scene_writer import depth_to_millimetres
 from pri3d_zoo.training.data.sources import open_source
 from pri3d_zoo.training.data.sources.registration import register
-from pri3d_zoo.training.data.store import SceneStore, depth_to_millimetres
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.geometry import depth_to_world
 
 SIZE = (240, 320)

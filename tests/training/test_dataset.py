@@ -11,7 +11,8 @@ from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.chunks import Surface
 from pri3d_zoo.training.data.dataset import PairDataset, PairMixture, StepSampler, collate, pair_loader
 from pri3d_zoo.training.data.frame import Frame
-from pri3d_zoo.training.data.store import SceneStore, SceneWriter
+from pri3d_zoo.training.data.scene_writer import SceneWriter
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.geometry import frustum_box
 from pri3d_zoo.training.matches import voxel_matches

@@ -20,8 +20,9 @@ import pytest
 from pri3d_zoo.training.data.dry_run import dry_run
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame, Surface
 from pri3d_zoo.training.data.prepare import PrepareReport, prepare
+from pri3d_zoo.training.data.scene_writer import SceneWriter
 from pri3d_zoo.training.data.sources.folder import FolderSource
-from pri3d_zoo.training.data.store import SceneStore, SceneWriter
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.data.unfinished import temporary_path
 from pri3d_zoo.training.data.write_folder import write_folder
 from pri3d_zoo.training.errors import InputError

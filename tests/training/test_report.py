@@ -14,7 +14,8 @@ from torch.nn import functional
 from pri3d_zoo.training.config import ChunkBox, load_config
 from pri3d_zoo.training.data.augment import normalize
 from pri3d_zoo.training.data.frame import Frame
-from pri3d_zoo.training.data.store import SceneStore, SceneWriter
+from pri3d_zoo.training.data.scene_writer import SceneWriter
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.probe import matching_errors
 from pri3d_zoo.training.geometry import pixel_box

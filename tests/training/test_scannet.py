@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from pri3d_zoo.training.cli import app
 from pri3d_zoo.training.data.frame import Frame, SkippedFrame
+from pri3d_zoo.training.data.scene import Scene, scene_path
 from pri3d_zoo.training.data.sources.folder import FolderSource
 from pri3d_zoo.training.data.sources.scannet import ScanNetSource
-from pri3d_zoo.training.data.store import Scene, scene_path
 from pri3d_zoo.training.errors import InputError
 
 SIZE = (24, 32)

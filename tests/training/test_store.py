@@ -19,7 +19,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pri3d_zoo.training.data.frame import Frame
-from pri3d_zoo.training.data.store import STORE_VERSION, Scene, SceneStore, SceneWriter, scene_path
+from pri3d_zoo.training.data.scene import STORE_VERSION, Scene, scene_path
+from pri3d_zoo.training.data.scene_writer import SceneWriter
+from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 
 SIZE = (24, 32)

@@ -1,4 +1,5 @@
-"""A Hub on loop-back: a real HTTP server that speaks as much of the Hub's protocol as downloads and commits need."""
+"""What tests of weights share, and a Hub on loop-back: a real HTTP server that speaks as much of the Hub's protocol as
+downloads and commits need."""
 
 import base64
 import hashlib
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
+from torch import Tensor
 
 from pri3d_zoo import hub, weights
+from pri3d_zoo.training.networks.two_branch import TwoBranch
 from pri3d_zoo.weights import Weights
 
 HTML = b"<!DOCTYPE html>\n<html><body>Please accept the terms of this hotel's network.</body></html>"
@@ -246,3 +250,47 @@ def loopback_hub(tmp_path, monkeypatch) -> Iterator[LoopbackHub]:
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def resnet() -> Callable[[int], dict[str, Tensor]]:
+    """Gives timm's names and shapes of a ResNet of a depth, without data."""
+
+    def make(depth: int) -> dict[str, Tensor]:
+        with torch.device("meta"):
+            return timm.create_model(f"resnet{depth}", num_classes=0).state_dict()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_state() -> Callable[..., dict[str, Tensor]]:
+    """Gives tensors of these names other values everywhere, so that no two of a shape are alike."""
+
+    def make(names: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        return {
+            name: torch.rand(value.shape, generator=generator) + 0.1 if value.is_floating_point() else torch.tensor(7)
+            for name, value in names.items()
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[dict[str, Tensor], dict[str, Tensor]], bool]:
+    """Tells whether two state dicts are equal in names, types and values."""
+
+    def compare(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+        return one.keys() == other.keys() and all(
+            one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
+        )
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def network() -> TwoBranch:
+    """What the authors' checkpoints hold, small; tests only read it."""
+    torch.manual_seed(0)
+    return TwoBranch("resnet18", "minkunet14s")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .store import Scene
+from .scene import Scene
 
 SCENES_KEPT = 64  # a process; 31 bytes a voxel, so some 5 MB for a room
 

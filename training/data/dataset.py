@@ -19,7 +19,8 @@ from ..seeds import mix_seeds, part_seeds
 from .augment import Window, change_colors, crop_and_resize, draw_color_changes, mirror, random_window
 from .chunks import surface
 from .loader import batch_loader
-from .store import Scene, SceneStore
+from .scene import Scene
+from .store import SceneStore
 
 if TYPE_CHECKING:
     from .memory import FrameMemory

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from ..errors import InputError
 from .frame import Frame, SkippedFrame, Source, Surface
 from .prepare import prepare
-from .store import scene_path
+from .scene import scene_path
 
 SAMPLES = (2, 16, 40)  # frames of the three runs
 COUNTED = 2000  # frames; a longer scene is not read to its end

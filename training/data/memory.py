@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import InputError
 from .augment import Window, crop_and_resize
 from .dataset import Box, PairBatch, decode
-from .store import Scene
+from .scene import Scene
 
 SHARED = Path("/dev/shm")
 THREADS = 8

@@ -23,8 +23,9 @@ from .overlap_voxels import RADIUS as VOXEL_RADIUS
 from .overlap_voxels import mine_voxel_pairs
 from .parallel import map_scenes
 from .resize import resize_frame, window_of
+from .scene import Scene, scene_path
+from .scene_writer import SceneWriter, check_name, depth_to_millimetres
 from .spool import Metres, Spool
-from .store import Scene, SceneWriter, check_name, depth_to_millimetres, scene_path
 from .summary import is_counted, write_summary
 from .unfinished import remove_abandoned
 

@@ -8,7 +8,8 @@ from typing import Any
 from pri3d_zoo.files import write_whole
 
 from ..errors import InputError
-from .store import STORE_VERSION, Scene, scene_files
+from .scene import STORE_VERSION, Scene
+from .store import scene_files
 
 # what preparing says in a scene's manifest and is counted; readers need none of it, so other writers may leave it out
 COUNTED = {"arguments": dict, "skipped": list, "images": list, "pairs": int, "voxels": int}

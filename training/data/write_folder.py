@@ -14,8 +14,8 @@ from ..errors import InputError
 from .frame import SkippedFrame, Source, Surface
 from .fusion import fuse
 from .parallel import map_scenes
+from .scene_writer import JPEG_QUALITY, check_name, depth_to_millimetres
 from .spool import Spool
-from .store import JPEG_QUALITY, check_name, depth_to_millimetres
 from .unfinished import remove_abandoned, temporary_path
 
 VOXEL_SIZE = 0.02  # metres, of surfaces that are fused

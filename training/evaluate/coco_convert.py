@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from pri3d_zoo.files import write_whole
+from pri3d_zoo.files import whole_file, write_whole
 
 from ..errors import InputError
 from .coco_masks import encode_mask, mask_box
@@ -149,8 +149,6 @@ def _annotate(
     objects, small = find_objects(labels, instances, table, min_pixels)
     if objects and image.color is not None:
         path = folder / image.file_name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        Image.fromarray(image.color()).save(temporary, "PNG")
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            Image.fromarray(image.color()).save(temporary, "PNG")
     return (labels.shape[0], labels.shape[1]), objects, small

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..data.image_files import read_labels
 from ..data.nyu40 import NYU40
+from ..data.scene import Scene
 from ..data.scene_lists import scannet_split
-from ..data.store import Scene, SceneStore
+from ..data.store import SceneStore
 from ..errors import InputError
 from .label_sets import NYU13, NYU40_TO_13, SCANNET20
 from .nyuv2_official import OfficialNYUv2

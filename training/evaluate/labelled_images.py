@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.image_files import read_color, read_labels
+from ..data.scene import Scene
 from ..data.scene_lists import read_scene_list, scannet_split
-from ..data.store import Scene, SceneStore
+from ..data.store import SceneStore
 from ..errors import InputError
 from .label_sets import LabelSet
 from .nyuv2_official import MAT, OfficialNYUv2
