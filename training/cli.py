@@ -171,25 +171,32 @@ def linear(
     names: Annotated[list[str], typer.Argument(help="Runs, weight folders, names of the zoo or of timm.")],
     folder: Annotated[Path, typer.Argument(help="A labelled dataset, or, for depth, a prepared store.")],
     dataset: Annotated[str, typer.Option(help="nyuv2, scannet, kitti, cityscapes, store; or depth.")] = "nyuv2",
-    classes: Annotated[str, typer.Option(help="nyu13, nyu40, scannet20 or cityscapes19.")] = "nyu13",
+    classes: Annotated[str | None, typer.Option(help="nyu13 (the default), nyu40, scannet20 or cityscapes19.")] = None,
     scenes: Annotated[
         str, typer.Option(help="Of depth: the scenes to measure on; the maps are fitted to the others.")
     ] = "",
-    frames: Annotated[int, typer.Option(help="Of depth: at most so many frames of each scene.", min=1)] = 100,
+    frames: Annotated[
+        int | None, typer.Option(help="Of depth: at most so many frames of each scene (default: 100).", min=1)
+    ] = None,
     stages: Annotated[str, typer.Option(help='Only these maps, by commas: "decoder", "stride 4" to "stride 32".')] = "",
-    size: Size = (240, 320),
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="H W", help="Of the images (default: 240 320); for depth they are as prepared."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random weights beside.")] = 0,
 ) -> None:
     """What a linear map of frozen features tells of classes, or of depth: fitted by least squares, no training."""
     from .evaluate.linear_tables import linear_depth, linear_segmentation
 
+    common: dict[str, Any] = {"stages": _listed(stages), "seed": seed}
     if dataset == "depth":
-        tables = linear_depth(names, folder, scenes=_listed(scenes), frames=frames, stages=_listed(stages), seed=seed)
+        _refuse("--dataset depth", classes=classes, size=size)
+        table = linear_depth(names, folder, scenes=_listed(scenes), frames=frames or 100, **common)
     else:
-        tables = linear_segmentation(
-            names, folder, dataset=dataset, classes=classes, size=size, stages=_listed(stages), seed=seed
-        )
-    console.print(tables)
+        _refuse(f"--dataset {dataset}", scenes=scenes, frames=frames)
+        kind, size = classes or "nyu13", size or (240, 320)
+        table = linear_segmentation(names, folder, dataset=dataset, classes=kind, size=size, **common)
+    console.print(table)
 
 
 @app.command()
@@ -312,18 +319,27 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a pre-training run, or the results.jsonl of a study.")],
     store: Annotated[Path | None, typer.Option(help="Show and probe pairs of this store (default: the run's).")] = None,
     scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
-    figure: Annotated[str, typer.Option(help="Of a study: which figure.")] = "miou",
+    figure: Annotated[str | None, typer.Option(help="Of a study: which figure (default: miou).")] = None,
 ) -> None:
     """Of a run one HTML file: losses, matches before and after, features, a chunk, the probe. Of a study its table."""
     if run.is_file():
         from .evaluate.results import read_results, study_table
 
-        console.print(study_table(read_results(run), figure))
+        _refuse("the table of a study", store=store, scenes=scenes)
+        console.print(study_table(read_results(run), figure or "miou"))
         return
+    _refuse("the report of a run", figure=figure)
     from .report import report as run_report
 
     path = run_report(run, store, scenes=_listed(scenes))
     console.print(f"open {path}", soft_wrap=True)
+
+
+def _refuse(what: str, **options: Any) -> None:
+    """Raise InputError for an option that was given, and would do nothing."""
+    for name, value in options.items():
+        if value:
+            raise InputError(f"{name}={value} does not go with {what}; leave it out")
 
 
 def _listed(text: str) -> list[str]:

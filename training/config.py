@@ -23,8 +23,10 @@ from pri3d_zoo.files import write_whole
 from .errors import InputError, first_line
 
 RECIPES = Path(__file__).parent / "recipes"
-# what PyYAML and OmegaConf make of text that is no configuration; ValueErrors are those of numbers and of UTF-8
-UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError)
+# what PyYAML and OmegaConf make of text that is no configuration: ValueErrors of numbers and of UTF-8, the next three of
+# tags that do not fit (!!int, !!bool x, !!timestamp x)
+UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, LookupError, AttributeError, TypeError,
+              RecursionError)  # fmt: skip
 Schema = TypeVar("Schema")
 
 

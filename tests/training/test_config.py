@@ -125,8 +125,11 @@ def test_weights_are_one_for_each_store(values):
     ("text", "words"),
     [
         (b"run: \xff\xfe", "cannot be read as YAML"),
-        (b"[" * 5000, "cannot be read as YAML"),
+        (b"[" * 1500, "cannot be read as YAML"),
         (b"steps: 1" + b"0" * 5000, "cannot be read as YAML"),
+        (b"steps: !!int", "cannot be read as YAML"),
+        (b"steps: !!bool maybe", "cannot be read as YAML"),
+        (b"steps: !!timestamp x", "cannot be read as YAML"),
         (b"run: &a [x, x]\ninit: *a", "has aliases (*name), which are not read; write out"),
         (b"- run", "holds a list"),
         (b"7", "cannot be read as YAML"),
