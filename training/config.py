@@ -23,8 +23,8 @@ from pri3d_zoo.files import write_whole
 from .errors import InputError, first_line
 
 RECIPES = Path(__file__).parent / "recipes"
-# what PyYAML and OmegaConf make of text that is no configuration: ValueErrors of numbers and of UTF-8, the next three of
-# tags that do not fit (!!int, !!bool x, !!timestamp x)
+# what PyYAML and OmegaConf make of text that is no configuration: ValueErrors of numbers and of UTF-8, the next three
+# of tags that do not fit (!!int, !!bool x, !!timestamp x)
 UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError, LookupError, AttributeError, TypeError,
               RecursionError)  # fmt: skip
 Schema = TypeVar("Schema")
@@ -173,7 +173,8 @@ class Config:
     moco: MocoConfig = field(default_factory=MocoConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     batch_norm: BatchNormConfig = field(default_factory=BatchNormConfig)
-    # scratch, imagenet (timm's weights), imagenet:TAG (timm's weights of that tag), or a weight folder of the encoder
+    # scratch, imagenet (timm's weights), imagenet:TAG (timm's weights of that tag), an encoder of the zoo with or
+    # without a tag, or a weight folder of the encoder
     init: str = "imagenet"
     size: list[int] = field(default_factory=lambda: [240, 320])  # height, width
     batch_size: int = 64  # pairs a step, over all processes
@@ -217,7 +218,7 @@ def load_config(recipe: str, overrides: Sequence[str] = (), schema: type[Any] = 
     with _resolving(f"the recipe '{recipe}'"):
         for key in sorted(OmegaConf.missing_keys(merged)):
             raise InputError(f"the recipe '{recipe}' needs {key}=FOLDER on the command line")
-        config = OmegaConf.to_object(merged)
+        config = _to_object(merged)
     if isinstance(config, Config):
         _check(config)
     return config
@@ -237,7 +238,7 @@ def read_config(path: Path, schema: type[Any] = Config) -> Any:
         raise InputError(f"{path.parent} is not the folder of a run: {path.name} is missing")
     merged = _merge(OmegaConf.structured(schema), _read_yaml(path), str(path), schema)
     with _resolving(str(path)):
-        return OmegaConf.to_object(merged)
+        return _to_object(merged)
 
 
 def save_config(config: Any, path: Path) -> None:
@@ -298,6 +299,12 @@ def _resolving(origin: str) -> Iterator[None]:
         raise InputError(f"{origin}: {first_line(error)}" + (f" (key {key!r})" if key else "")) from None
 
 
+def _to_object(merged: DictConfig) -> Any:
+    config = OmegaConf.to_object(merged)
+    OmegaConf.structured(config)  # which, other than merging, looks at what lists hold
+    return config
+
+
 def _recipe_path(recipe: str, folder: Path = Path()) -> Path:
     if recipe.endswith((".yaml", ".yml")):
         if not (folder / recipe).is_file():
@@ -336,26 +343,31 @@ def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def check_numbers(config: Any, *positive: str) -> None:
-    """Of any training: raise InputError unless keys that must be above 0 are (null is no number), and sizes are some.
+    """Of any training: raise InputError unless keys that must be above 0 are; null is no number.
 
     Args:
-        config: A dataclass with ``size`` and ``data.workers``.
+        config: A dataclass with ``data.workers``.
         positive: Keys of its own, beside those that every training has.
     """
     flat = flat_keys(config)
     for key in ("batch_size", "steps", "log_every", "checkpoint_every", "optimizer.lr", *positive):
         if flat[key] is not None and not flat[key] > 0:
             raise InputError(f"{key}={flat[key]}: it must be greater than 0")
-    if len(config.size) != 2 or min(config.size) < 32:
-        raise InputError(f"size={config.size}: it must be [height,width], each at least 32")
     if config.data.workers < 0:
         raise InputError(f"data.workers={config.data.workers}: it must be 0 (load in the main process) or more")
+
+
+def check_size(size: Sequence[int]) -> None:
+    """Raise InputError unless it is a height and a width."""
+    if len(size) != 2 or min(size) < 32:
+        raise InputError(f"size={list(size)}: it must be [height,width], each at least 32")
 
 
 def _check(config: Config) -> None:
     check_numbers(config, "accumulate", "keep_checkpoints", "loss.matches", "loss.temperature", "loss.radius",
                   "loss.voxel_radius", "batch_norm.momentum", "batch_norm.halve_every", "batch_norm.least",
                   "moco.queue")  # fmt: skip
+    check_size(config.size)
     if config.loss.depth_weight < 0:
         raise InputError(f"loss.depth_weight={config.loss.depth_weight}: it must be 0 (no depth head) or more")
     stores = 1 + len(config.data.more_stores)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pri3d_zoo.convert import compare_keys, describe_state_dict
 from pri3d_zoo.files import sha256_of
 from pri3d_zoo.hub import CONFIG_FILE, find_weights
+from pri3d_zoo.names import parse_name
 
 from .colors import expect_imagenet_colors
 from .config import Config, Method
@@ -60,7 +61,8 @@ def initial_model(config: Config) -> TwoBranch | MoCo:
     """The network of a run before its first step: the same for the same configuration.
 
     Raises:
-        InputError: ``init`` is none of scratch, imagenet, imagenet:TAG or a weight folder, or its weights do not fit.
+        InputError, WeightsError: ``init`` is none of scratch, imagenet, imagenet:TAG, an encoder of the zoo or a weight
+            folder, or its weights cannot be had or do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -89,7 +91,8 @@ def describe_init(config: Config) -> str:
     """Where the encoder's first weights come from, for a run's records and the card of what becomes of it.
 
     Raises:
-        InputError: ``init`` is none of scratch, imagenet, imagenet:TAG or a weight folder.
+        InputError, WeightsError: ``init`` is none of scratch, imagenet, imagenet:TAG, an encoder of the zoo or a weight
+            folder.
     """
     if config.init == "scratch":
         return f"from scratch, seed {config.seed}"
@@ -110,9 +113,14 @@ def _timm_name(config: Config) -> str | None:
 
 
 def _weight_file(config: Config) -> Path:
-    if not Path(config.init).exists():
-        raise InputError(f"init={config.init}: it must be scratch, imagenet, or a weight folder that exists")
-    return find_weights(config.model.encoder, path=config.init)
+    if Path(config.init).exists():
+        return find_weights(config.model.encoder, path=config.init)
+    model, _, tag = config.init.partition(".")
+    if (name := parse_name(model)) is None or name.dense:
+        raise InputError(
+            f"init={config.init}: it must be scratch, imagenet, an encoder of the zoo, or a weight folder that exists"
+        )
+    return find_weights(model, tag or None)
 
 
 def _pretrained_cfg(file: Path) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def test_weights_are_one_for_each_store(values):
         (b"[" * 1500, "cannot be read as YAML"),
         (b"steps: 1" + b"0" * 5000, "cannot be read as YAML"),
         (b"steps: !!int", "cannot be read as YAML"),
+        (b"run: r\ndata: {store: s}\nsize: [64, {6: null}]", "'{6: None}'"),
         (b"steps: !!bool maybe", "cannot be read as YAML"),
         (b"steps: !!timestamp x", "cannot be read as YAML"),
         (b"run: &a [x, x]\ninit: *a", "has aliases (*name), which are not read; write out"),

@@ -17,6 +17,7 @@ from pri3d_zoo.training.evaluate.detection_config import DetectionConfig, check_
 from pri3d_zoo.training.evaluate.finetune import FineTuning, chosen, evaluating, fine_tune
 from pri3d_zoo.training.evaluate.finetune_config import FineTuneConfig, ImagesConfig, SgdConfig
 from pri3d_zoo.training.evaluate.results import read_results
+from pri3d_zoo.training.evaluate.segmentation import segment
 from pri3d_zoo.training.evaluate.segmentation_config import SegmentationConfig
 from pri3d_zoo.training.metrics import METRICS, read_metrics
 
@@ -186,10 +187,10 @@ def test_values_that_must_be_positive(key):
 
 
 @pytest.mark.parametrize("wrong", ["size=[240]", "size=[240,8]", "data.workers=-1"])
-def test_sizes_and_workers_are_checked(wrong):
+def test_sizes_and_workers_are_checked_before_anything_is_read(wrong):
     config = load_config("semseg_nyuv2", ["run=r", "data.store=s", wrong], SegmentationConfig)
     with pytest.raises(InputError, match=re.escape(wrong.replace(",", ", ")) + ": it must be"):
-        check_numbers(config)
+        segment(config)
 
 
 def test_detection_checks_them_too():

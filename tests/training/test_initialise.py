@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+import pri3d_zoo
 from pri3d_zoo.training import initialise
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.errors import InputError
@@ -70,5 +71,17 @@ def test_scratch_and_a_weight_folder_are_said(tiny_run, tiny_settings, tmp_path)
     config = config_of(tiny_settings, f"init={tmp_path / 'resnet18_pri3d_joint.tiny'}")
     digest = hashlib.sha256((tmp_path / "resnet18_pri3d_joint.tiny" / "model.safetensors").read_bytes()).hexdigest()
     assert describe_init(config) == f"encoder from the weights resnet18_pri3d_joint.tiny, SHA-256 {digest}"
-    with pytest.raises(InputError, match="init=nowhere: it must be scratch, imagenet, or a weight folder"):
+    with pytest.raises(InputError, match="init=nowhere: it must be scratch, imagenet, an encoder of"):
         describe_init(config_of(tiny_settings, "init=nowhere"))
+
+
+def test_an_encoder_of_the_zoo_is_gone_on_with(tiny_settings):
+    config = config_of(tiny_settings, "init=resnet18_pri3d_view.synthrooms_mini", "model.encoder=resnet18")
+    encoder = initial_model(config).backbone.encoder
+    theirs = pri3d_zoo.create_model("resnet18_pri3d_view").state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in encoder.state_dict().items())
+    sha256 = pri3d_zoo.get_weights("resnet18_pri3d_view").sha256
+    assert describe_init(config) == f"encoder from the weights resnet18_pri3d_view.synthrooms_mini, SHA-256 {sha256}"
+    for init in ("resunet18_pri3d_view", "nowhere"):  # dense, and none at all
+        with pytest.raises(InputError, match=f"init={init}: it must be .* an encoder of the zoo"):
+            describe_init(config_of(tiny_settings, f"init={init}"))

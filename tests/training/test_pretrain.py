@@ -211,7 +211,8 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize("method", ["view", "joint"])
 def test_within_a_step_the_host_does_not_wait_for_the_device(method, tiny_store, tiny_settings, tmp_path):
-    config = load_config("demo", ["run=unused", *tiny_settings, f"loss.method={method}"])
+    small = [f"loss.method={method}", "model.encoder=test_resnet"]
+    config = load_config("demo", ["run=unused", *tiny_settings, *small])
     dataset = PairDataset(SceneStore(tiny_store), (48, 64), chunks=method == "joint")
     batch = collate([dataset[0, 1], dataset[6, 2]])
     task = prepared(PretrainTask(config.loss, 0.1), augment=True, memory=None)

@@ -180,6 +180,7 @@ def checkpoint(tmp_path):
     return tmp_path / "checkpoint.pth"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_authors_becomes_a_picture(capsys, monkeypatch, tmp_path, checkpoint):
     folder = tmp_path / "dense"
     assert main(["convert", str(checkpoint), str(folder), "--to", "timm", "--part", "dense"]) == 0

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import check_numbers
+from ..config import check_numbers, check_size
 from ..data.augment import normalize
 from ..errors import InputError
 from .confusion import ConfusionMatrix, SegmentationFigures, figures
@@ -81,6 +81,7 @@ def segment(config: SegmentationConfig) -> SegmentationFigures | None:
         InputError: The configuration, the data, the initialisation or the state of the run folder does not fit.
     """
     check_numbers(config, "evaluate_every", "epochs")
+    check_size(config.size)
     found = fine_tune(config, _prepare)
     return None if found is None else SegmentationFigures(**found)
 
