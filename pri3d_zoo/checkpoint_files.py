@@ -98,6 +98,9 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
                 "save plain tensors"
             )
         tensors[name] = tensor
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    if sum(tensor.nbytes for tensor in tensors.values()) > 2 * sum(storages.values()):
+        raise WeightsError(f"{path} is refused: many of its tensors are the same bytes; save them one by one")
     return tensors
 
 

@@ -162,7 +162,14 @@ def _reference(tensors: Mapping[str, Tensor], part: str, model: str | None) -> t
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path, *, wrap: bool = False) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    # safetensors takes no two that share their memory, as tied weights do
+    seen: set[int] = set()
+    own = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone(memory_format=torch.contiguous_format) if place in seen else tensor.contiguous()
+        seen.add(place)
+    tensors = own
     with whole_file(path) as temporary:
         if path.suffix == ".safetensors":
             save_file(tensors, temporary, metadata={"format": "pt"})

@@ -45,6 +45,7 @@ def sparse_backward_over_forward():
     return counted_flop(both) / counted_flop(lambda: network(voxels)) - 1
 
 
+@pytest.mark.slow
 def test_every_part_is_measured(tiny_store):
     overrides = ["run=x", "data.store=x", "batch_size=2", "accumulate=2", "size=[48,64]", "init=scratch"]
     config = load_config("demo", [*overrides, "loss.matches=64", "data.workers=1"])

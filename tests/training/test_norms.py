@@ -67,6 +67,7 @@ def test_norms_are_set_back_and_the_function_stays():
     assert weight_norms(model) == kept | {"normalised": pytest.approx(before["normalised"], rel=1e-6)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["view", "moco"])
 def test_a_run_gives_its_network_with_the_norms_of_before(method, tmp_path, tiny_store, tiny_settings):
     run = [f"run={tmp_path}", f"data.store={tiny_store}", f"loss.method={method}", "moco.queue=16"]

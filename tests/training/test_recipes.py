@@ -113,6 +113,7 @@ def parts(config: Config) -> tuple[object, ...]:
     return *vars(config.model).values(), config.loss.method == "moco", config.loss.depth_weight > 0
 
 
+@pytest.mark.slow
 def test_the_networks_of_every_recipe_are_built_and_run():
     """On shapes alone: what has no value costs nothing. Recipes of the same parts are represented by one of them."""
     for config in {parts(load(name)): load(name) for name in NAMES}.values():

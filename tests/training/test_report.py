@@ -78,6 +78,7 @@ def numbers(text, kind):
     return np.frombuffer(base64.b64decode(text), kind)
 
 
+@pytest.mark.slow
 def test_what_is_to_be_pointed_at(tiny_run):
     """Whether it works in a browser is seen by the zoo's tests of the page."""
     data = explored(report(tiny_run))
@@ -120,6 +121,7 @@ def test_an_upright_view_of_the_world():
     torch.testing.assert_close(_upright(torch.eye(4)), torch.eye(3))
 
 
+@pytest.mark.slow
 def test_other_scenes(tiny_run, tiny_store):
     assert "(box1)" in report(tiny_run, tiny_store, scenes=["box1"]).read_text()
     with pytest.raises(InputError, match="no scene 'attic'"):
@@ -187,6 +189,7 @@ def test_the_3d_network_is_shown_what_it_was_trained_on(which, request, monkeypa
     assert ("rounded outward to whole metres" in path.read_text()) == (which == "coarse_run")
 
 
+@pytest.mark.slow
 def test_a_store_without_voxels_and_with_coarse_depth(coarse_run, tiny_store, tmp_path, monkeypatch):
     for scene in map(SceneStore(tiny_store).scene, ("box0", "box1")):
         with SceneWriter(tmp_path / "store", scene.id) as writer:

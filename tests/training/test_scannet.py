@@ -192,6 +192,7 @@ def test_only_every_stride_th_frame_is_read(scan: Path) -> None:
         check(frame, frames[index])
 
 
+@pytest.mark.slow
 def test_30_000_frames_take_no_memory(scan: Path) -> None:
     whole, count = made_up(1)[0], 30_000
     frames = [whole if index % 25 == 0 else Written(np.eye(4), b"", b"") for index in range(count)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pri3d_zoo.checkpoint_files import read_state_dict
 from pri3d_zoo.convert import convert_state_dict
@@ -130,3 +131,15 @@ def test_tensors_that_claim_more_than_they_hold(tmp_path, kind):
     with pytest.raises(WeightsError, match=r"claims.pth is refused: 'conv0p1s1.kernel' in it is sparse"):
         convert_file(tmp_path / "claims.pth", tmp_path / "out.pth", "pri3d", allow_mismatch=True)
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_tensors_that_share_their_bytes(resnet, random_state, same, tmp_path):
+    """Tied weights are written as often as they are named; a gigabyte under a thousand names is not."""
+    state = random_state(resnet(18))
+    state["layer1.0.bn1.weight"] = state["bn1.weight"]
+    torch.save(state, tmp_path / "tied.pth")
+    convert_file(tmp_path / "tied.pth", tmp_path / "tied.safetensors", "timm", model="resnet18")
+    assert same(load_file(tmp_path / "tied.safetensors"), state)
+    torch.save({f"layer1.{n}.conv1.weight": state["layer4.0.conv2.weight"] for n in range(9)}, tmp_path / "many.pth")
+    with pytest.raises(WeightsError, match=r"many.pth is refused: many of its tensors are the same bytes"):
+        convert_file(tmp_path / "many.pth", tmp_path / "out.safetensors", "timm", allow_mismatch=True)
