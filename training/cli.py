@@ -19,6 +19,11 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no width to wrap at
 
 Size = Annotated[tuple[int, int], typer.Option(metavar="H W", help="Height and width of the images.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="What differs from the recipe; --keys prints all that there is."),
+]
+Keys = Annotated[bool, typer.Option("--keys", help="Print all keys with the recipe's values, and do nothing.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 CORES = os.cpu_count() or 1
 
@@ -100,13 +105,17 @@ def prepare(
 
 @app.command()
 def pretrain(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    overrides: Overrides = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "demo",
+    keys: Keys = False,
 ) -> None:
     """Pre-train, or go on with a run that was stopped: the same command again."""
-    from .config import load_config
+    from .config import load_config, recipe_text
     from .pretrain import pretrain as run_pretrain
 
+    if keys:
+        console.print(recipe_text(recipe), markup=False, highlight=False)
+        return
     config = load_config(recipe, overrides or [])
     if run_pretrain(config):
         console.print(f"{config.steps} steps done, weights in {config.run}")
@@ -124,7 +133,9 @@ def probe(
     scenes: Annotated[str, typer.Option(help="Only these scenes, separated by commas.")] = "",
     pairs: Annotated[int, typer.Option(help="Pairs to probe.", min=1)] = 100,
     min_overlap: Annotated[float, typer.Option(help="Only pairs that share so much; 0.6 are near views.")] = 0.0,
-    size: Size = (240, 320),
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="H W", help="Of the images (default: as prepared).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of pairs and pixels.")] = 0,
     radius: Annotated[
         float | None,
@@ -201,14 +212,18 @@ def linear(
 
 @app.command()
 def semseg(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    overrides: Overrides = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "semseg_nyuv2",
+    keys: Keys = False,
 ) -> None:
     """Fine-tune for semantic segmentation and measure it, or go on with a run that was stopped."""
-    from .config import load_config
+    from .config import load_config, recipe_text
     from .evaluate.segmentation import segment
     from .evaluate.segmentation_config import SegmentationConfig
 
+    if keys:
+        console.print(recipe_text(recipe, SegmentationConfig), markup=False, highlight=False)
+        return
     config = load_config(recipe, overrides or [], SegmentationConfig)
     found = segment(config)
     if found is None:
@@ -219,14 +234,18 @@ def semseg(
 
 @app.command()
 def detect(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    overrides: Overrides = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "detect_coco_mini",
+    keys: Keys = False,
 ) -> None:
     """Fine-tune Mask R-CNN on images in COCO's form and measure it, or go on with a run that was stopped."""
-    from .config import load_config
+    from .config import load_config, recipe_text
     from .evaluate.detection import detect as run_detect
     from .evaluate.detection_config import DetectionConfig
 
+    if keys:
+        console.print(recipe_text(recipe, DetectionConfig), markup=False, highlight=False)
+        return
     config = load_config(recipe, overrides or [], DetectionConfig)
     found = run_detect(config)
     if found is None:
@@ -254,7 +273,7 @@ def coco(
 
 @app.command()
 def bench(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="What differs.")] = None,
+    overrides: Overrides = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "synthrooms_joint_resnet50",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; by default a GPU if there is one.")] = "",
     voxels: Annotated[int, typer.Option(help="Of each chunk.", min=1)] = 40_000,

@@ -224,6 +224,15 @@ def load_config(recipe: str, overrides: Sequence[str] = (), schema: type[Any] = 
     return config
 
 
+def recipe_text(recipe: str, schema: type[Any] = Config) -> str:
+    """All keys of a recipe as YAML, the defaults too; ``???`` stands where a value has to be given.
+
+    Raises:
+        InputError: Unknown recipe, or a key or value in it that does not fit.
+    """
+    return OmegaConf.to_yaml(_merged_recipe(_recipe_path(recipe), [], schema))
+
+
 @overload
 def read_config(path: Path) -> Config: ...
 @overload

@@ -1,9 +1,10 @@
 from dataclasses import dataclass
 
 import pytest
+import yaml
 from omegaconf import MISSING
 
-from pri3d_zoo.training.config import load_config, read_config, save_config
+from pri3d_zoo.training.config import flat_keys, load_config, read_config, recipe_text, save_config
 from pri3d_zoo.training.errors import InputError
 
 NEEDED = ["run=r", "data.store=s"]
@@ -155,3 +156,12 @@ def test_aliases_of_aliases_fill_no_memory(tmp_path):
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
     with pytest.raises(InputError, match="has aliases"):
         load_config(str(tmp_path / "bomb.yaml"), NEEDED)
+
+
+def test_all_keys_of_a_recipe_are_told():
+    told = yaml.safe_load(recipe_text("demo"))
+    assert told["data"]["store"] == "???"  # to be given
+    config = load_config("demo", NEEDED)
+    assert {key for key in flat_keys(config) if "." not in key} <= told.keys()
+    assert told["loss"]["temperature"] == config.loss.temperature
+    assert told["model"]["encoder"] == config.model.encoder

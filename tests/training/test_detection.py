@@ -231,6 +231,7 @@ def test_the_truth_scores_one(tmp_path, data, share, expected):
     assert vars(figures) == pytest.approx(dict.fromkeys(vars(figures), expected))
 
 
+@pytest.mark.slow
 def test_the_encoder_of_a_run_is_where_it_starts(tmp_path, data, tiny_run):
     settings = config(tmp_path, data, f"init={tiny_run}")
     model, taken = initial_detector(settings, 2)

@@ -92,6 +92,7 @@ def test_nothing_is_overwritten_or_left_half(tiny_run, folders, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_tag_is_that_of_the_folder_unless_another_is_named(tiny_run, tmp_path, monkeypatch):
     names = ("resnet18_pri3d_joint.mine", "resnet18_pri3d_joint.mine.second", "plain")
     for name in names:

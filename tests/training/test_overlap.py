@@ -183,6 +183,7 @@ def test_many_real_frames_agree_with_the_authors_procedure(real_data: Path, name
     check_against_authors(real_data / "rgbd" / name, 40)
 
 
+@pytest.mark.slow
 def test_blocks_of_frames_change_nothing(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = read_scene(real_data / "rgbd" / "7scenes_redkitchen", 9)
     pairs, overlaps = mine_pairs(*frames)

@@ -147,7 +147,7 @@ def test_errors_before_training(tmp_path, tiny_settings):
 
     with pytest.raises(InputError, match=r"loss\.voxel_radius=0\.2: it may be at most the voxel size"):
         pretrain(config("loss.voxel_radius=0.2"))
-    with pytest.raises(InputError, match="init=nowhere: it must be scratch, imagenet, or a weight folder"):
+    with pytest.raises(InputError, match="init=nowhere: it must be scratch, imagenet, an encoder of"):
         pretrain(config("init=nowhere"))
     with pytest.raises(InputError, match="no scene 'attic'"):
         pretrain(config("data.holdout=[attic]"))

@@ -138,7 +138,7 @@ def render(table):
 def test_an_exported_encoder_scores_as_its_run(tiny_run, tiny_store, tmp_path):
     export(tiny_run, tmp_path / "encoder")
     names = [str(tiny_run), str(tmp_path / "encoder")]
-    rows = probe_names(names, tiny_store, protocols=[Protocol.covisible], stages=["stride 8"], pairs=1, size=SIZE)
+    rows = probe_names(names, tiny_store, protocols=[Protocol.covisible], stages=["stride 8"], pairs=1)
     found = {row.name: row.covisible.at for row in rows}
     random = ["random resnet18, authors decoder", "random resnet18"]
     assert list(found) == [*random, *names, f"shuffled {tiny_run}"]
@@ -195,6 +195,7 @@ def test_coarse_depth_takes_a_larger_radius(batch):
     assert sum(map(len, matching_errors(Oracle(position_features(batch)), coarse))) < 40
 
 
+@pytest.mark.slow
 def test_the_radius_is_that_of_the_runs_or_the_one_given(tiny_run, tiny_store, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

@@ -158,7 +158,8 @@ def coarse_run(tiny_run, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("which", [pytest.param("tiny_run", marks=pytest.mark.slow), "coarse_run"])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["tiny_run", "coarse_run"])
 def test_the_3d_network_is_shown_what_it_was_trained_on(which, request, monkeypatch):
     """Voxels and colours of the report, as they enter the network, beside those that the task gives it."""
 

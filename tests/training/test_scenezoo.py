@@ -308,6 +308,7 @@ def test_frames_of_each_layout_lie_on_the_walls(
     assert source.surface(scene) is None
 
 
+@pytest.mark.slow
 def test_kitchen_in_the_layout_of_3rscan(tmp_path: Path, real_data: Path) -> None:
     kitchen = real_data / "rgbd" / "7scenes_redkitchen"
     originals = [frame for frame in FolderSource(kitchen, frames=20).frames(kitchen.name) if isinstance(frame, Frame)]

@@ -113,6 +113,7 @@ def test_going_on_is_the_same_as_never_stopping(rooms, tmp_path, monkeypatch):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_weights_to_start_from(rooms, tiny_run, tmp_path):
     export(tiny_run, tmp_path / "encoder")
     trained = trained_network(tiny_run)[1].state_dict()

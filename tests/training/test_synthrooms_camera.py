@@ -82,6 +82,7 @@ def test_exposure_and_white_balance_change_colors_alone(walked, monkeypatch) -> 
             np.testing.assert_array_equal(getattr(changed, name), getattr(plain, name), name)
 
 
+@pytest.mark.slow
 def test_pictures_are_neither_dark_nor_blown_out_nor_flat(walked) -> None:
     for seed in (5, 6, 8):
         color = np.stack([frame.color for frame in walked(seed, 12)]).astype(np.float64)

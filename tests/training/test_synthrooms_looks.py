@@ -1,6 +1,7 @@
 """Synthetic rooms, what their surfaces look like: textures, patterns and which of them are held out."""
 
 import numpy as np
+import pytest
 
 from pri3d_zoo.training.data.sources.synthrooms.looks import materials, oddities
 from pri3d_zoo.training.data.sources.synthrooms.looks.textures import TexturePool, pyramid
@@ -41,6 +42,7 @@ def test_every_pattern_is_an_image_without_a_seam() -> None:
 # ---- splits
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_shown_by_shifted_rooms_alone() -> None:
     held_out = {name for name, made in vars(oddities).items() if getattr(made, "__module__", "") == oddities.__name__}
     for split in ("train", "val", "shifted"):

@@ -157,6 +157,7 @@ def test_plans_are_centred_and_walled_all_around(make: Callable[[np.random.Gener
         np.testing.assert_allclose(inner[stays], points[stays], atol=0.4)
 
 
+@pytest.mark.slow
 def test_all_kinds_of_plans_and_rooms_occur() -> None:
     shapes_of = Counter((len(room(seed).plan.spaces), len(room(seed).plan.rectangles)) for seed in SEEDS)
     assert set(shapes_of) == {(1, 1), (1, 2), (2, 3)}  # a rectangle, an L, two rooms
@@ -235,6 +236,7 @@ def test_every_variant_of_a_family_has_its_label_and_stands_on_its_footprint(lab
             assert low[2] > -0.06
 
 
+@pytest.mark.slow
 def test_things_stay_inside_and_apart() -> None:
     for split in ("train", "shifted"):
         for seed in SEEDS[::4]:
@@ -373,6 +375,7 @@ def held_out() -> set[str]:
     return rare
 
 
+@pytest.mark.slow
 def test_shifted_rooms_alone_have_the_held_out_variants_and_have_most_of_them() -> None:
     rare = held_out()
     assert len(rare) >= 40

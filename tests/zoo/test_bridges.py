@@ -92,6 +92,7 @@ def test_segmentation_models_pytorch_with_other_channels(plain):
     torch.testing.assert_close(model.encoder.model.conv1.weight, grey)
 
 
+@pytest.mark.slow
 def test_torchvision_mask_rcnn(plain, image):
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.backbone_utils import BackboneWithFPN

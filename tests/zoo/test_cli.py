@@ -129,6 +129,7 @@ def test_bundled_weights_have_the_facts_of_the_table(capsys, monkeypatch, tmp_pa
     assert "100 rooms" in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_weights")
 @pytest.mark.parametrize(
     ("name", "features"),

@@ -117,6 +117,7 @@ def test_a_cut_connection(loopback_hub, published, monkeypatch):
     assert find_weights(MODEL).read_bytes() == (published[0] / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_slow_download_is_not_cut(loopback_hub, published, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.0)
     loopback_hub.faults["model.safetensors"] = "slow"

@@ -79,6 +79,10 @@ def test_what_is_there_but_broken_is_refused(tmp_path, tiny_folder):
         find_weights(MODEL, path=folder)
     with pytest.raises(WeightsError, match=r"nowhere does not exist"):
         find_weights(MODEL, path=tmp_path / "nowhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").touch()
+    with pytest.raises(WeightsError, match=r"run is the folder of a run; `pri3d-train export .*run FOLDER` makes"):
+        find_weights(MODEL, path=tmp_path / "run")
     (tmp_path / "old.pth").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"old\.pth is not read .* \.safetensors only.*`pri3d-zoo convert"):
         find_weights(MODEL, path=tmp_path / "old.pth")

@@ -100,6 +100,7 @@ def test_a_dry_run_says_everything_and_asks_nothing(loopback_hub, folder):
     assert (row.data, row.terms) == ("8 rendered rooms", "none, the rooms are our own")
 
 
+@pytest.mark.slow
 def test_there_and_back(loopback_hub, folder, token, monkeypatch):
     (folder / "optimizer.pth").touch()
     publication = publish(folder, REPOSITORY, dry_run=False)

@@ -19,7 +19,7 @@ def read_scene_list(path: Path) -> list[str]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of scenes ({error}); name a text file") from None
+        raise InputError(f"{path}: cannot be read as a list ({error}); name a text file, one name a line") from None
     scenes = [name for line in lines if (name := line.split("#")[0].strip())]
     if not scenes:
         raise InputError(f"{path}: there is no scene in this list; write one name a line")

@@ -1,5 +1,6 @@
 """The linear probes of named weights, beside random ones, as tables for people."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,8 @@ from .labelled_images import LabelledImages, find_items
 from .linear import probe_depth, probe_segmentation
 
 Figures = TypeVar("Figures")
+
+logger = logging.getLogger(__name__)
 
 
 def linear_segmentation(
@@ -34,6 +37,7 @@ def linear_segmentation(
     training, validation = (
         LabelledImages(find_items(dataset, folder, split), chosen, size) for split in ("train", "val")
     )
+    logger.info("%d images of %dx%d to fit, %d to measure", len(training), *size, len(validation))
     title = f"linear maps of {dataset}, {classes}, {len(training)} images to fit, {len(validation)} to measure"
     table = Table("weights", "map", "mIoU", "pixel accuracy", title=title)
     rows = _rows(names, seed, lambda network: probe_segmentation(network, training, validation, stages))
@@ -81,4 +85,8 @@ def _rows(
     for backbone in loaded.values():
         networks.setdefault(f"random {backbone.kind}", backbone.random(seed))
     networks |= {name: backbone.maps for name, backbone in loaded.items()}
-    return [(name, stage, found) for name, network in networks.items() for stage, found in probe(network).items()]
+    rows = []
+    for number, (name, network) in enumerate(networks.items(), start=1):
+        logger.info("%d of %d: %s", number, len(networks), name)
+        rows += [(name, stage, found) for stage, found in probe(network).items()]
+    return rows

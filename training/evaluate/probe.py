@@ -6,6 +6,7 @@ the other view's feature map, by cosine, is compared with the truth.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -29,6 +30,8 @@ from .probe3d import GridPair, Matching, summarise
 THRESHOLDS = (5, 10, 20)  # pixels of an image that is 320 wide
 QUERIES = 256  # a pair
 RADIUS = 0.02  # metres between matching points, as in the paper; coarse depth needs more
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def probe_names(
     scenes: Sequence[str] = (),
     pairs: int = 100,
     min_overlap: float = 0.0,
-    size: tuple[int, int] = (240, 320),
+    size: tuple[int, int] | None = None,
     seed: int = 0,
     radius: float | None = None,
 ) -> list[ProbeResult]:
@@ -198,7 +201,7 @@ def probe_names(
         scenes: Those to take pairs from; all, if none is named.
         pairs: At most so many.
         min_overlap: The least share of points that a pair has in common.
-        size: (height, width) of the images.
+        size: (height, width) of the images; None: as they are prepared.
         seed: Of pairs, queries and random weights.
         radius: Metres between the points of a match that both views see, the same for all weights; None: the largest
             that the runs among them trained with, ``RADIUS`` without a run.
@@ -207,7 +210,8 @@ def probe_names(
         InputError, WeightsError: Weights, stages or scenes that are not there.
     """
     loaded = {name: load_backbone(name) for name in names}
-    batch = probe_pairs(SceneStore(store), size, scenes, pairs, seed, min_overlap)
+    prepared = SceneStore(store)
+    batch = probe_pairs(prepared, size or prepared.size, scenes, pairs, seed, min_overlap)
     if radius is None:
         radius = max((known.radius for known in loaded.values() if known.radius is not None), default=RADIUS)
     rows: dict[str, tuple[FeatureMaps, bool]] = {}
@@ -217,13 +221,13 @@ def probe_names(
     if loaded:
         rows[f"shuffled {names[0]}"] = loaded[names[0]].maps, True
     where = ", ".join(scenes) or "all"
-    return [
-        ProbeResult(name, stage, where, *figures)
-        for name, (maps, shuffled) in rows.items()
-        for stage, figures in probe_maps(
-            maps, batch, protocols, stages, seed=seed, radius=radius, shuffled=shuffled
-        ).items()
-    ]
+    results = []
+    for number, (name, (maps, shuffled)) in enumerate(rows.items(), start=1):
+        height, width = batch.color.shape[-2:]
+        logger.info("%d of %d: %s, %d pairs of %dx%d", number, len(rows), name, len(batch.color), height, width)
+        found = probe_maps(maps, batch, protocols, stages, seed=seed, radius=radius, shuffled=shuffled)
+        results += [ProbeResult(name, stage, where, *figures) for stage, figures in found.items()]
+    return results
 
 
 @torch.no_grad()
