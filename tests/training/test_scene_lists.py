@@ -22,10 +22,10 @@ def test_empty_lists_are_refused(tmp_path: Path, data: bytes) -> None:
 
 
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere.txt: cannot be read as a list of scenes"):
+    with pytest.raises(InputError, match=r"nowhere.txt: cannot be read as a list"):
         read_scene_list(tmp_path / "nowhere.txt")
     (tmp_path / "image.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(InputError, match=r"image.jpg: cannot be read as a list of scenes"):
+    with pytest.raises(InputError, match=r"image.jpg: cannot be read as a list"):
         read_scene_list(tmp_path / "image.jpg")
 
 

@@ -48,7 +48,7 @@ def test_sequences_are_scenes(root: Path) -> None:
     assert SevenScenesSource(root / "chess" / "seq-02").scene_ids() == names[1:2]
     assert SevenScenesSource(root, split="train").scene_ids() == names[1:]
     assert open_source("7scenes", str(root), size=(240, 320), split="train").scene_ids() == names[1:]
-    with pytest.raises(InputError, match=r"TestSplit.txt: cannot be read as a list of scenes"):
+    with pytest.raises(InputError, match=r"TestSplit.txt: cannot be read as a list"):
         SevenScenesSource(root, split="test")
     with pytest.raises(InputError, match="no such folder"):
         SevenScenesSource(root / "nowhere")
