@@ -15,6 +15,8 @@ from pri3d_zoo.training.evaluate.backbones import Backbone, FeatureMaps
 from pri3d_zoo.training.evaluate.detectors import Detector, Pyramid
 from pri3d_zoo.training.evaluate.initial import initial_backbone
 
+pytestmark = pytest.mark.slow
+
 ENCODER = "resnet18"
 LOSSES = {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
 
@@ -155,7 +157,6 @@ def test_norms_of_frozen_parts_are_frozen_with_them():
     assert {id(parameter) for parameter in decaying + norms} == {id(parameter) for parameter in trained}
 
 
-@pytest.mark.slow
 def test_computes_what_torchvisions_does():
     """Its own Mask R-CNN on its ResNet-50, whose weights fit one to one under other names."""
     settings = {"min_size": 64, "max_size": 128, "box_score_thresh": 0.01, "box_detections_per_img": 10}

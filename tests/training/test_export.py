@@ -17,6 +17,8 @@ from pri3d_zoo.training.initialise import initial_model
 from pri3d_zoo.training.pretrain import pretrain
 from pri3d_zoo.training.run_folder import trained_model, trained_network
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +55,6 @@ def test_every_way_to_load_the_dense_model(tiny_run, folders):
     assert_bit_equal(timm.create_model(f"local-dir:{folders[1]}", pretrained=True), expected)
 
 
-@pytest.mark.slow
 def test_bare_timm_needs_no_pri3d_zoo(folders, tmp_path):
     code = (
         f"import timm, sys; m = timm.create_model('local-dir:{folders[0]}', pretrained=True); "
@@ -92,7 +93,6 @@ def test_nothing_is_overwritten_or_left_half(tiny_run, folders, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_the_tag_is_that_of_the_folder_unless_another_is_named(tiny_run, tmp_path, monkeypatch):
     names = ("resnet18_pri3d_joint.mine", "resnet18_pri3d_joint.mine.second", "plain")
     for name in names:
@@ -123,9 +123,7 @@ def test_an_exported_encoder_initialises_another_run(tiny_run, folders, tiny_set
 OTHERS = ("tf_efficientnet_lite0", "vit_tiny_patch16_224")
 
 
-@pytest.fixture(
-    scope="module", params=["convnext_atto", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
-)
+@pytest.fixture(scope="module", params=["convnext_atto", *(name for name in OTHERS)])
 def other(request, tiny_settings, tmp_path_factory):
     """A pre-training of one step on another encoder than a ResNet, and its two weight folders."""
     folder = tmp_path_factory.mktemp("other")

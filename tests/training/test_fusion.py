@@ -57,6 +57,7 @@ def wall_voxels(depth: np.ndarray, poses: np.ndarray) -> np.ndarray:
     return (voxels[counts >= 3] + 0.5) * VOXEL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "near", "holes"), [(0.0, 0.0175, 0.01), (0.003, 0.03, 0.03)])
 def test_a_room_is_fused_to_thin_whole_walls(noise: float, near: float, holes: float) -> None:
     depth, color, intrinsics, poses = views_of_a_room(60, noise)

@@ -9,6 +9,8 @@ from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.backbones import Backbone, FeatureMaps
 from pri3d_zoo.training.evaluate.segmenters import Network, Segmenter
 
+pytestmark = pytest.mark.slow
+
 ENCODER = "resnet18"
 
 

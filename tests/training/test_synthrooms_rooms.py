@@ -165,6 +165,7 @@ def test_all_kinds_of_plans_and_rooms_occur() -> None:
     assert {kind for seed in SEEDS for kind in room(seed).kinds} == set(furnishing.ROOMS)
 
 
+@pytest.mark.slow
 def test_no_ray_from_inside_escapes() -> None:
     random = np.random.default_rng(0)
     for seed in SEEDS:

@@ -12,8 +12,9 @@ from torch import nn
 
 import pri3d_zoo
 
+pytestmark = pytest.mark.slow
+
 ENCODER, DEEPER, DENSE = "resnet18_pri3d_joint", "resnet50_pri3d_joint", "resunet18_pri3d_joint"
-QUICK_AND_SLOW = [ENCODER, pytest.param(DENSE, marks=pytest.mark.slow)]
 STAGES = (1, 2, 3, 4)  # strides 4 to 32
 
 
@@ -62,7 +63,7 @@ def stages(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     return model.forward_intermediates(image, indices=STAGES, intermediates_only=True)
 
 
-@pytest.mark.parametrize("name", [ENCODER, pytest.param(DEEPER, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [ENCODER, DEEPER])
 @pytest.mark.parametrize("architecture", ["Unet", "PSPNet", "DeepLabV3Plus"])
 @torch.no_grad()
 def test_segmentation_models_pytorch(plain, image, architecture, name):
@@ -92,7 +93,6 @@ def test_segmentation_models_pytorch_with_other_channels(plain):
     torch.testing.assert_close(model.encoder.model.conv1.weight, grey)
 
 
-@pytest.mark.slow
 def test_torchvision_mask_rcnn(plain, image):
     from torchvision.models.detection import MaskRCNN
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -136,8 +136,8 @@ def test_transformers_timm_backbone(plain, image):
                 torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("name", QUICK_AND_SLOW)
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [ENCODER, DENSE])
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_torch_compile(plain, image, name, backend):
     """One graph without breaks; inductor needs a C++ compiler."""
     torch.compiler.reset()
@@ -157,7 +157,7 @@ SIZES = (
 OTHER_SIZES = ((1, 3, 70, 101), (3, 3, 33, 47))
 
 
-@pytest.mark.parametrize("name", QUICK_AND_SLOW)
+@pytest.mark.parametrize("name", [ENCODER, DENSE])
 @torch.no_grad()
 def test_torch_export_with_any_batch_and_size(plain, image, name, tmp_path):
     program = torch.export.export(pri3d_zoo.create_model(name).eval(), (image,), dynamic_shapes=SIZES)
@@ -167,7 +167,6 @@ def test_torch_export_with_any_batch_and_size(plain, image, name, tmp_path):
         torch.testing.assert_close(exported(other), plain[name](other))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [ENCODER, DENSE])
 @torch.no_grad()
 def test_onnx_runtime_with_any_batch_and_size(plain, image, name, tmp_path):

@@ -15,6 +15,8 @@ from torch import nn
 
 from pri3d_zoo import WeightsError, d2, hub, weights
 
+pytestmark = pytest.mark.slow
+
 ENCODERS = {18: "resnet18_pri3d_joint", 50: "resnet50_pri3d_joint"}
 CONFIGS = [f"mask_rcnn_R_{depth}_FPN_{data}" for data in ("scannet", "nyuv2", "coco") for depth in ENCODERS]
 

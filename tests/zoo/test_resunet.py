@@ -150,6 +150,7 @@ def test_every_parameter_is_trained():
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["convnext_atto", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
 @pytest.mark.parametrize("size", [(64, 96), (120, 160)])
 def test_other_encoders_of_timm(encoder, size):
@@ -251,6 +252,7 @@ def test_learning_rates_decay_from_the_head_to_the_stem(encoder):
     assert set(model.group_matcher(coarse=True)("decoder.up3.conv1.weight")) == {0, 1}
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_memory_and_not_gradients():
     gradients = []
     for enable in (False, True):
@@ -288,6 +290,7 @@ def test_the_light_decoder_costs_at_most_what_the_encoder_does(name):
     assert 0 < decoder <= encoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
 @pytest.mark.parametrize("size", [(64, 96), (70, 101)])
 def test_the_light_decoder_gives_the_same_levels(encoder, size):
