@@ -150,6 +150,18 @@ def test_frames_are_in_order_of_their_numbers_and_evenly_spread(folder: Path) ->
     assert [frame.id for frame in FolderSource(folder, frames=1).frames("attic")] == ["0"]
 
 
+def test_the_largest_number_of_depth_is_no_reading(folder: Path) -> None:
+    path = folder / "attic" / "depth" / "0.png"
+    depth = np.array(Image.open(path))
+    depth[2:5, 3:9] = 65535
+    Image.fromarray(depth).save(path)
+    frame = next(FolderSource(folder).frames("attic"))
+    assert isinstance(frame, Frame)
+    assert not frame.depth[2:5, 3:9].any()
+    depth[2:5, 3:9] = 0
+    assert np.array_equal(frame.depth, depth / np.float32(1000))
+
+
 def test_color_may_be_png(folder: Path) -> None:
     path = folder / "attic" / "color" / "1.jpg"
     Image.open(path).save(path.with_suffix(".png"))

@@ -41,7 +41,7 @@ def test_sizes_too_large_to_be_true_fill_no_memory(tmp_path: Path) -> None:
 
 
 def test_numbers_keep_their_bits(tmp_path: Path) -> None:
-    numbers = np.array([[0, 1, 255], [256, 40_000, 65_535]], np.uint16)
+    numbers = np.array([[0, 1, 255], [256, 40_000, 65_534]], np.uint16)
     Image.fromarray(numbers).save(tmp_path / "deep.png")
     Image.fromarray(numbers.astype(np.uint8)).save(tmp_path / "flat.png")
     assert (read_depth(tmp_path / "deep.png") == numbers).all()
@@ -51,6 +51,12 @@ def test_numbers_keep_their_bits(tmp_path: Path) -> None:
         read_depth(tmp_path / "flat.png")
     with pytest.raises(InputError, match=r"deep\.png has pixels of mode I;16, where L or P is needed"):
         read_labels(tmp_path / "deep.png", np.uint8)
+
+
+def test_the_largest_number_is_no_reading_but_a_label_like_others(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[65_535, 65_534, 0, 1200]], np.uint16)).save(tmp_path / "a.png")
+    assert read_depth(tmp_path / "a.png").tolist() == [[0, 65_534, 0, 1200]]
+    assert read_labels(tmp_path / "a.png", np.uint16).tolist() == [[65_535, 65_534, 0, 1200]]
 
 
 @pytest.mark.parametrize(

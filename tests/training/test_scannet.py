@@ -157,6 +157,7 @@ def test_kitchen_with_finer_colour_keeps_every_reading(real_data: Path, tmp_path
 def test_raw_depth_png_colour_and_another_shift(scan: Path) -> None:
     color = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     depth = np.arange(768, dtype="<u2").reshape(SIZE)
+    depth[3, 4] = 65535  # no reading
     data = io.BytesIO()
     Image.fromarray(color).save(data, "PNG")
     frames = [Written(np.eye(4), data.getvalue(), depth.tobytes())]
@@ -164,6 +165,8 @@ def test_raw_depth_png_colour_and_another_shift(scan: Path) -> None:
     (frame,) = read(scan)
     assert isinstance(frame, Frame)
     assert np.array_equal(frame.color, color)
+    assert frame.depth[3, 4] == 0
+    depth[3, 4] = 0
     assert np.array_equal(frame.depth, depth / np.float32(4000))
 
 

@@ -69,6 +69,12 @@ def test_what_is_written_comes_back(root: Path) -> None:
         assert frame.instance.dtype == np.uint16
 
 
+def test_numbers_without_zeros_in_front_are_in_order(tmp_path: Path) -> None:
+    write_scene(tmp_path / "scene0000_00", [str(number) for number in range(0, 120, 10)])
+    frames = ScanNetFramesSource(tmp_path, stride=4).frames("scene0000_00")
+    assert [frame.id for frame in frames] == ["0", "40", "80"]
+
+
 def test_kitchen_frames_come_back_exactly(real_data: Path, tmp_path: Path) -> None:
     kitchen = real_data / "rgbd" / "7scenes_redkitchen"
     folder = tmp_path / "scene0000_00"

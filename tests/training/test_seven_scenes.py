@@ -61,6 +61,30 @@ def test_stride(root: Path) -> None:
     assert [frame.id for frame in SevenScenesSource(root, stride=2).frames("chess_seq-01")] == ["000000", "000002"]
 
 
+def test_numbers_without_zeros_in_front_are_in_order(root: Path) -> None:
+    folder = root / "chess" / "seq-01"
+    for path in list(folder.iterdir()):
+        path.rename(folder / path.name.replace("00000", "", 1))
+    for path in list(folder.glob("frame-2.*")):
+        path.rename(folder / path.name.replace("2", "10", 1))
+    assert [frame.id for frame in SevenScenesSource(root).frames("chess_seq-01")] == ["0", "1", "10"]
+
+
+def test_colour_may_be_jpeg(root: Path) -> None:
+    folder = root / "chess" / "seq-01"
+    before = list(SevenScenesSource(folder).frames("chess_seq-01"))
+    for path in list(folder.glob("*.color.png")):
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+    after = list(SevenScenesSource(folder).frames("chess_seq-01"))
+    assert len(after) == 3
+    for frame, expected in zip(after, before, strict=True):
+        assert isinstance(frame, Frame)
+        assert isinstance(expected, Frame)
+        assert np.abs(frame.color.astype(int) - expected.color).max() <= 2
+        assert np.array_equal(frame.depth, expected.depth)
+
+
 def test_readings_are_where_they_were_in_the_world(root: Path) -> None:
     generator = np.random.default_rng(0)
     color, _, pose = some_frame(0)

@@ -12,6 +12,7 @@ from ..errors import InputError
 
 # what datasets come in; Pillow knows formats that start other programs
 FORMATS = ("JPEG", "PNG")
+NO_READING = 65535  # beside 0: what the Kinect's tools write, 7-Scenes among them
 
 
 def read_color(path: Path) -> NDArray[np.uint8]:
@@ -24,12 +25,17 @@ def read_color(path: Path) -> NDArray[np.uint8]:
 
 
 def read_depth(path: Path) -> NDArray[np.uint16]:
-    """(H, W), the numbers of an image of 16 bits, as depth has them.
+    """(H, W), the numbers of an image of 16 bits, as depth has them, 0 where there is no reading.
 
     Raises:
         InputError: The file is missing or broken, or has other pixels.
     """
-    return _read_image(path, ("I;16", "I")).astype(np.uint16)
+    return readings(_read_image(path, ("I;16", "I")).astype(np.uint16))
+
+
+def readings(units: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Depth of any shape with 0 where there is no reading, which some write as the largest number."""
+    return np.where(units == NO_READING, np.uint16(0), units)
 
 
 def read_labels(path: Path, kind: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:

@@ -1,9 +1,9 @@
 """Scenes in a plain folder layout that any dataset can be brought into.
 
 ``ROOT/SCENE/`` (or ROOT itself) holds ``color/ID.jpg`` or ``.png``, ``depth/ID.png`` (16 bit, millimetres, registered
-to colour, 0 = no reading), ``pose/ID.txt`` (camera to world, 4x4, OpenCV axes, metres), ``intrinsics.txt`` (3x3,
-pixels), and where there are such ``semantic/ID.png`` (8 bit, NYU40), ``instance/ID.png`` (8 or 16 bit) and ``mesh.ply``
-(with vertex colours).
+to colour, 0 or 65535 = no reading), ``pose/ID.txt`` (camera to world, 4x4, OpenCV axes, metres), ``intrinsics.txt``
+(3x3, pixels), and where there are such ``semantic/ID.png`` (8 bit, NYU40), ``instance/ID.png`` (8 or 16 bit) and
+``mesh.ply`` (with vertex colours).
 """
 
 from collections.abc import Iterator, Mapping

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
+from ..image_files import readings
 from ..scene_lists import scannet_split, select_scenes
 from .mesh import read_mesh
 from .registration import register
@@ -226,4 +227,5 @@ def _decode_depth(data: bytes, header: SensHeader) -> NDArray[np.float32]:
             raise InputError(f"its depth is broken ({error})") from None
     if len(data) != expected:
         raise InputError(f"its depth has {len(data)} bytes, where {expected} are needed")
-    return np.frombuffer(data, "<u2").reshape(header.depth_size).astype(np.float32) / np.float32(header.depth_shift)
+    units = readings(np.frombuffer(data, "<u2").reshape(header.depth_size))
+    return units.astype(np.float32) / np.float32(header.depth_shift)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
-from ..image_files import read_color, read_depth, read_labels, read_matrix
+from ..image_files import natural_order, read_color, read_depth, read_labels, read_matrix
 from ..scene_lists import scannet_split, select_scenes
 from .mesh import read_mesh
 from .registration import check_pinhole, register, resample
@@ -55,7 +55,7 @@ class ScanNetFramesSource:
         return list(self._folders)
 
     def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
-        """Every ``stride``-th frame in the order of their names, colour and depth in one camera.
+        """Every ``stride``-th frame in the order of their numbers, colour and depth in one camera.
 
         Raises:
             InputError: The intrinsics are missing or wrong.
@@ -63,7 +63,7 @@ class ScanNetFramesSource:
         folder = self._folders[scene]
         color_intrinsics, depth_intrinsics = (_read_intrinsics(folder / name) for name in INTRINSICS)
         names = ("color", "depth", "pose")
-        ids = sorted({path.stem for name in names for path in (folder / name).glob("[!.]*.*")})
+        ids = sorted({path.stem for name in names for path in (folder / name).glob("[!.]*.*")}, key=natural_order)
         for id in ids[:: self._stride]:
             try:
                 frame: Frame | SkippedFrame = _read_frame(folder, id, color_intrinsics, depth_intrinsics)

@@ -1,6 +1,7 @@
 """7-Scenes as it is released (Shotton et al., CVPR 2013).
 
-``ROOM/seq-XX/`` holds ``frame-XXXXXX.color.png``, ``.depth.png`` and ``.pose.txt`` (camera to world, 4x4, metres).
+``ROOM/seq-XX/`` holds ``frame-XXXXXX.color.png``, ``.depth.png`` and ``.pose.txt`` (camera to world, 4x4, metres);
+12-Scenes and copies of 7-Scenes have ``.color.jpg``.
 Depth is in millimetres, 65535 where there is no reading. Colour and depth are those of two cameras, as the sensor gave
 them, and the release says no more than the depth camera's focal length, 585 pixels; the poses are the depth camera's.
 Some read the two as one image. Here depth is brought to the colour camera with a calibration of the same sensor, as
@@ -15,14 +16,14 @@ import numpy as np
 
 from ...errors import InputError
 from ..frame import Frame, SkippedFrame, Surface, check_pose
-from ..image_files import read_color, read_depth, read_matrix
+from ..image_files import natural_order, read_color, read_depth, read_matrix
 from ..scene_lists import read_scene_list, select_scenes
 from .registration import register
 
 DEPTH_INTRINSICS = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])  # the release's
 COLOR_INTRINSICS = np.array([[525.0, 0, 320], [0, 525, 240], [0, 0, 1]])  # the sensor's driver's, as in DSAC++
+COLORS = (".png", ".jpg")  # endings of colour images, of two of one frame the first
 SIZE = (480, 640)  # for which they hold
-NO_READING = 65535
 # of a Kinect measured at LIRIS (projet.liris.cnrs.fr/voir/activities-dataset/kinect-calibration.html)
 DEPTH_TO_COLOR = np.array(
     [
@@ -71,7 +72,8 @@ class SevenScenesSource:
     def frames(self, scene: str) -> Iterator[Frame | SkippedFrame]:
         """Every ``stride``-th frame in order, named by its number, colour and depth in the colour camera."""
         folder = self._folders[scene]
-        ids = sorted({path.name.split(".")[0].removeprefix("frame-") for path in folder.glob("frame-*.*.*")})
+        names = {path.name.split(".")[0].removeprefix("frame-") for path in folder.glob("frame-*.*.*")}
+        ids = sorted(names, key=natural_order)
         for id in ids[:: self._stride]:
             try:
                 frame: Frame | SkippedFrame = _read_frame(folder, id)
@@ -85,7 +87,7 @@ class SevenScenesSource:
 
 
 def _is_sequence(folder: Path) -> bool:
-    return any(folder.glob("frame-*.color.png"))
+    return any(path.suffix in COLORS for path in folder.glob("frame-*.color.*"))
 
 
 def _split(room: Path, split: str) -> list[str]:
@@ -102,11 +104,15 @@ def _read_frame(folder: Path, id: str) -> Frame:
         check_pose(depth_to_world)
     except InputError as error:
         raise InputError(f"{name}.pose.txt: {error}") from None
-    color = read_color(folder / f"frame-{id}.color.png")
-    readings = read_depth(folder / f"frame-{id}.depth.png")
-    for what, image in (("color", color), ("depth", readings)):
+    paths = [folder / f"frame-{id}.color{ending}" for ending in COLORS]
+    color_path = next((path for path in paths if path.exists()), paths[0])
+    depth_path = folder / f"frame-{id}.depth.png"
+    color, readings = read_color(color_path), read_depth(depth_path)
+    for path, image in ((color_path, color), (depth_path, readings)):
         if image.shape[:2] != SIZE:
-            raise InputError(f"{name}.{what}.png is {image.shape[:2]}, and the release's intrinsics hold for {SIZE}")
-    depth = np.where(readings == NO_READING, 0, readings).astype(np.float32) / np.float32(1000)
+            raise InputError(
+                f"{folder.name}/{path.name} is {image.shape[:2]}, and the release's intrinsics hold for {SIZE}"
+            )
+    depth = readings.astype(np.float32) / np.float32(1000)
     registered = register(color, COLOR_INTRINSICS, depth, DEPTH_INTRINSICS, DEPTH_TO_COLOR)
     return Frame(id, *registered, depth_to_world @ COLOR_TO_DEPTH)
