@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from pri3d_zoo.training.data.augment import Window, crop_and_resize
+from pri3d_zoo.training.data.batch import collate, decode
 from pri3d_zoo.training.data.chunks import surface
-from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, collate, decode, pair_loader
+from pri3d_zoo.training.data.dataset import PairDataset, StepSampler, pair_loader
 from pri3d_zoo.training.data.memory import read_frames
 from pri3d_zoo.training.data.prepare import prepare
 from pri3d_zoo.training.data.scene import Scene

@@ -20,7 +20,7 @@ from torch import nn
 
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.augment import normalize
-from pri3d_zoo.training.data.dataset import PairBatch, collate
+from pri3d_zoo.training.data.batch import PairBatch, collate
 from pri3d_zoo.training.data.prepare import prepare
 from pri3d_zoo.training.data.sources import open_source
 from pri3d_zoo.training.initialise import initial_model

@@ -1,6 +1,7 @@
 """The shape of the code base, read from its import statements: who may know whom."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,15 @@ TRAINING = {
     "networks": {"networks", "matches", "geometry", "errors"},
     "colors": {"data.augment", "errors"},
     "initialise": {"colors", "config", "data.augment", "errors", "networks"},
-    "tasks": {"config", "data.augment", "data.dataset", "networks", "losses", "matches"},
+    "tasks": {"config", "data.augment", "data.batch", "networks", "losses", "matches"},
     "metrics": set(),
     "loop": {"checkpoint", "errors", "metrics", "seeds"},
-    "moco": {"data.augment", "data.dataset", "seeds"},
+    "moco": {"data.augment", "data.batch", "seeds"},
     "run_folder": {"checkpoint", "config", "errors", "initialise", "networks", "norms"},
     "pretrain": {
         "config",
         "data.augment",
+        "data.batch",
         "data.dataset",
         "data.memory",
         "data.store",
@@ -49,6 +51,7 @@ TRAINING = {
         "colors",
         "config",
         "data.augment",
+        "data.batch",
         "data.dataset",
         "data.nyu40",
         "data.image_files",
@@ -163,6 +166,14 @@ def test_imports_go_one_way(folder, package, table):
             if inside != imported and not is_within(inside, permitted):
                 wrong.append(f"{folder}/{name} imports {imported}")
     assert not wrong
+
+
+@pytest.mark.parametrize(("folder", "package"), [("training", "pri3d_zoo.training"), ("pri3d_zoo", "pri3d_zoo")])
+def test_no_modules_import_each_other(folder, package):
+    graph = {}
+    for name, file, parent in modules(folder, package):
+        graph[f"{package}.{name}".removesuffix(".")] = set(imports_of(file, parent, at_import_only=False))
+    TopologicalSorter(graph).prepare()  # raises where there is a circle, types included
 
 
 def test_zoo_knows_nothing_of_training():

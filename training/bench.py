@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .config import Config, Method
 from .data.augment import normalize
-from .data.dataset import PairBatch, StepSampler, pair_loader
+from .data.batch import PairBatch
+from .data.dataset import StepSampler, pair_loader
 from .errors import InputError
 from .geometry import quantize, voxel_centers
 from .initialise import initial_model

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .data.augment import change_colors, draw_color_changes, normalize
-from .data.dataset import PairBatch
+from .data.batch import PairBatch
 from .seeds import part_seeds, uniform
 
 STREAM = 2  # of the seeds' random numbers

@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from .config import ChunkBox, Config, Correspondence, Frames, Method, OnNonfinite, Precision
-from .data.dataset import PairBatch, PairDataset, PairMixture, StepSampler, pair_loader
+from .data.batch import PairBatch
+from .data.dataset import PairDataset, PairMixture, StepSampler, pair_loader
 from .data.memory import FrameMemory, read_frames
 from .data.store import SceneStore
 from .errors import InputError

@@ -25,7 +25,8 @@ from pri3d_zoo.files import write_whole
 
 from .config import ChunkBox, Config, Method, flat_keys
 from .data.augment import normalize
-from .data.dataset import PairBatch, PairDataset, collate
+from .data.batch import PairBatch, collate
+from .data.dataset import PairDataset
 from .data.store import SceneStore
 from .errors import InputError
 from .evaluate.backbones import computing_device

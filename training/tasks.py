@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .config import Correspondence, LossConfig, Method
 from .data.augment import normalize
-from .data.dataset import PairBatch
+from .data.batch import PairBatch
 from .losses import depth_loss, point_info_nce
 from .matches import projected_voxel_matches, view_matches, voxel_matches
 from .networks.sparse import SparseTensor

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pri3d_zoo.training.config import load_config
+from pri3d_zoo.training.data.batch import collate
 from pri3d_zoo.training.data.chunks import Surface
-from pri3d_zoo.training.data.dataset import PairDataset, PairMixture, StepSampler, collate, pair_loader
+from pri3d_zoo.training.data.dataset import PairDataset, PairMixture, StepSampler, pair_loader
 from pri3d_zoo.training.data.frame import Frame
 from pri3d_zoo.training.data.scene_writer import SceneWriter
 from pri3d_zoo.training.data.store import SceneStore

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from pri3d_zoo.training.checkpoint import load_checkpoint
 from pri3d_zoo.training.config import load_config
 from pri3d_zoo.training.data.augment import normalize
-from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.batch import collate
+from pri3d_zoo.training.data.dataset import PairDataset
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.export import export

@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pri3d_zoo.training import pretrain as pretrain_module
 from pri3d_zoo.training.checkpoint import CHECKPOINT, load_checkpoint
 from pri3d_zoo.training.config import load_config
-from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.batch import collate
+from pri3d_zoo.training.data.dataset import PairDataset
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.export import export

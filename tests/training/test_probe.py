@@ -8,7 +8,8 @@ from rich.console import Console
 from torch import nn
 
 from pri3d_zoo.hub import WeightsError
-from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.batch import collate
+from pri3d_zoo.training.data.dataset import PairDataset
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.backbones import FeatureMaps

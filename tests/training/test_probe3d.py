@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.batch import collate
+from pri3d_zoo.training.data.dataset import PairDataset
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.errors import InputError
 from pri3d_zoo.training.evaluate.probe3d import KEPT, GridPair, grid_of, ratio_matches, summarise

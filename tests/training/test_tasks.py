@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pri3d_zoo.training.config import load_config
-from pri3d_zoo.training.data.dataset import PairDataset, collate
+from pri3d_zoo.training.data.batch import collate
+from pri3d_zoo.training.data.dataset import PairDataset
 from pri3d_zoo.training.data.store import SceneStore
 from pri3d_zoo.training.initialise import initial_model
 from pri3d_zoo.training.networks.sparse import SparseTensor

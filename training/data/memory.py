@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .augment import Window, crop_and_resize
-from .dataset import Box, PairBatch, decode
+from .batch import Box, PairBatch, decode
 from .scene import Scene
 
 SHARED = Path("/dev/shm")

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from pri3d_zoo.files import write_whole
 
 from ..data.augment import normalize
-from ..data.dataset import PairBatch, PairDataset, collate
+from ..data.batch import PairBatch, collate
+from ..data.dataset import PairDataset
 from ..data.store import SceneStore
 from ..errors import InputError
 from ..matches import sample_features, view_matches

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.dataset import PairBatch
+from ..data.batch import PairBatch
 from ..errors import InputError
 from ..geometry import depth_to_world, invert_rigid, pixel_grid, project, scale_intrinsics, transform
 from ..matches import sample_features
