@@ -284,7 +284,7 @@ def _merged_recipe(path: Path, above: list[Path], schema: type[Any]) -> DictConf
 def _read_yaml(path: Path) -> DictConfig:
     """The mapping in a file, which may be from anywhere."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         # a few lines of aliases of aliases stand for more values than any memory holds
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise InputError(f"{path} has aliases (*name), which are not read; write out what they stand for")

@@ -80,6 +80,8 @@ def test_objects_of_an_image():
 
 
 def test_scannet(scannet, tmp_path):
+    for path in list(scannet.rglob("*.png")):
+        path.with_name(f"._{path.name}").write_bytes(b"of macOS")
     out = tmp_path / "out"
     done = convert_to_coco("scannet", scannet, out, "train", min_pixels=100)
     assert (done.images, done.objects, done.small, done.empty) == (3, 9, 3, 1)

@@ -85,6 +85,13 @@ def test_boxes_labels_and_masks(folder):
     assert torch.equal(target["masks"], expected)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_annotations(folder):
+    path = write(folder, content())
+    before = read_coco(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_coco(path).categories == before.categories
+
+
 def test_half_of_the_seeds_mirror_an_image(folder):
     images = dataset(folder, content())
     plain = images[1]

@@ -70,6 +70,8 @@ def test_a_matrix_is_of_the_size_that_is_asked_for(tmp_path: Path, text: str | N
         read_matrix(tmp_path / "pose.txt", 2)
     (tmp_path / "pose.txt").write_text("1 2\n3 4.5")
     assert read_matrix(tmp_path / "pose.txt", 2).tolist() == [[1, 2], [3, 4.5]]
+    (tmp_path / "pose.txt").write_bytes(b"\xef\xbb\xbf1 2\r\n3 4.5\r\n")  # as Windows saves it
+    assert read_matrix(tmp_path / "pose.txt", 2).tolist() == [[1, 2], [3, 4.5]]
 
 
 @pytest.mark.parametrize(

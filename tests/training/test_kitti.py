@@ -68,6 +68,13 @@ def one_skipped(root: Path, number: int) -> str:
     return skipped[0].reason
 
 
+def test_text_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    write_sequence(tmp_path, "05")
+    for path in (*tmp_path.rglob("calib.txt"), *tmp_path.rglob("05.txt")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert all(isinstance(frame, Frame) for frame in KittiSource(tmp_path, stride=1).frames("05"))
+
+
 @pytest.mark.parametrize(
     ("scene", "split", "raw"), [("05", "train", False), ("08", "val", False), ("08", "train", True)]
 )

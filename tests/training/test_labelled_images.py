@@ -17,6 +17,12 @@ def save(path, array):
     Image.fromarray(array).save(path)
 
 
+def hide_companions(root):
+    """The ``._NAME`` that macOS puts beside each file on disks of other systems."""
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"of macOS")
+
+
 def labels_of(number, size=(12, 16)):
     return np.full(size, number, np.uint8)
 
@@ -79,6 +85,7 @@ def test_scannet_frames(tmp_path):
             save(tmp_path / "scannet_frames_25k" / scene / "color" / f"{id}.jpg", picture())
     (tmp_path / "scannetv2_train.txt").write_text("scene0000_00\nscene0000_01\nscene0005_00\n")
     (tmp_path / "scannetv2_val.txt").write_text("scene0007_00\n")
+    hide_companions(tmp_path)
     train = find_items("scannet", tmp_path, "train")
     assert [item.id for item in train] == [f"scene0000_0{scan}/000{n}00" for scan in (0, 1) for n in (0, 1)]
     assert {item.scene for item in train} == {"scene0000"}  # two scans of one room
@@ -91,6 +98,7 @@ def test_kitti_and_cityscapes(tmp_path):
     for number in range(10):
         save(tmp_path / "kitti" / "training" / "image_2" / f"{number:06d}_10.png", picture())
         save(tmp_path / "kitti" / "training" / "semantic" / f"{number:06d}_10.png", labels_of(26))
+    hide_companions(tmp_path)
     train, val = (find_items("kitti", tmp_path / "kitti", split) for split in ("train", "val"))
     assert [item.id for item in val] == ["000004_10", "000009_10"]
     assert len(train) == 8
@@ -99,6 +107,7 @@ def test_kitti_and_cityscapes(tmp_path):
             name = f"{city}_00000{frame}_000019"
             save(tmp_path / "city" / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", picture())
             save(tmp_path / "city" / "gtFine" / split / city / f"{name}_gtFine_labelIds.png", labels_of(7))
+    hide_companions(tmp_path / "city")
     items = find_items("cityscapes", tmp_path / "city", "val")
     assert [(item.id, item.scene) for item in items] == [
         (f"lindau_00000{frame}_000019", f"lindau_00000{frame}") for frame in range(2)

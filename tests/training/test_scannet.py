@@ -184,6 +184,13 @@ def test_extrinsics_move_depth_and_pose(scan: Path) -> None:
     assert np.allclose(frame.depth[:, 2:], 3)
 
 
+def test_hidden_companions_are_no_scans(scan: Path) -> None:
+    write_sens(scan, made_up(1))
+    scan.with_name(f"._{scan.name}").write_bytes(b"of macOS")
+    assert ScanNetSource(scan.parents[1]).scene_ids() == ["scene0000_00"]
+    assert ScanNetSource(scan.parent).scene_ids() == ["scene0000_00"]
+
+
 def test_only_every_stride_th_frame_is_read(scan: Path) -> None:
     frames = made_up(60)
     # what lies between is never decoded

@@ -14,6 +14,11 @@ def test_lists_have_one_name_a_line(tmp_path: Path) -> None:
     assert read_scene_list(path) == ["scene0001_00", "scene0000_00"]
 
 
+def test_the_byte_order_mark_of_windows_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"\xef\xbb\xbfkitchen\r\nhall\r\n")
+    assert read_scene_list(tmp_path / "mine.txt") == ["kitchen", "hall"]
+
+
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"# nothing\n"])
 def test_empty_lists_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "mine.txt").write_bytes(data)

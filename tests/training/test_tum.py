@@ -88,6 +88,13 @@ def sequence(tmp_path: Path) -> Sequence:
     return Sequence(tmp_path / "rgbd_dataset_freiburg1_desk")
 
 
+def test_lists_saved_with_a_byte_order_mark_are_read(sequence: Sequence) -> None:
+    for name in ("rgb.txt", "depth.txt", "groundtruth.txt", "intrinsics.txt"):
+        path = sequence.folder / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert sequence.skipped() == {}
+
+
 def test_what_is_written_comes_back(sequence: Sequence) -> None:
     source = TumSource(sequence.folder.parent)
     assert source.scene_ids() == ["rgbd_dataset_freiburg1_desk"]

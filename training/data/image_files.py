@@ -55,7 +55,7 @@ def read_matrix(path: Path, size: int) -> NDArray[np.float64]:
     """
     name = f"{path.parent.name}/{path.name}"
     try:
-        numbers = np.array(path.read_text().split(), np.float64)
+        numbers = np.array(path.read_text(encoding="utf-8-sig").split(), np.float64)
     except FileNotFoundError:
         raise InputError(f"{name} is missing") from None
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ def read_scene_list(path: Path) -> list[str]:
         InputError: The file cannot be read or names no scene.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a list ({error}); name a text file, one name a line") from None
     scenes = [name for line in lines if (name := line.split("#")[0].strip())]

@@ -165,7 +165,7 @@ def read_coco(path: Path) -> CocoFile:
         InputError: The file is missing or broken, or something in it does not fit the rest.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as COCO annotations ({first_line(error)}); get it again") from None
     for name, keys in (

@@ -101,7 +101,7 @@ def _scannet(root: Path, split: str) -> ObjectSplit:
     images = [
         LabelledObjects(f"{scene}/color/{path.stem}.jpg", scene[:9], partial(_read_pair, folder / scene, path.name))
         for scene in scannet_split(root, split)
-        for path in sorted((folder / scene / "instance").glob("*.png"))
+        for path in sorted((folder / scene / "instance").glob("[!.]*.png"))
     ]
     return ObjectSplit(images, _table(SCANNET18), folder)
 

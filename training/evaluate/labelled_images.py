@@ -175,7 +175,7 @@ def _nyuv2(root: Path, split: str) -> list[Item]:
     if (root / MAT).is_file():
         return _nyuv2_official(root, split)
     names = read_scene_list(root / ("train.txt" if split == "train" else "test.txt"))
-    colors = {path.stem: path for path in sorted((root / "image").glob("*")) if path.suffix in (".jpg", ".png")}
+    colors = {path.stem: path for path in sorted((root / "image").glob("[!.]*")) if path.suffix in (".jpg", ".png")}
     if missing := [name for name in names if name not in colors]:
         raise InputError(f"{root / 'image'} lacks {len(missing)} images of the split {split}, such as {missing[0]}")
     return [_files(name, name, colors[name], root / "label40" / f"{name}.png") for name in names]
@@ -201,19 +201,19 @@ def _scannet(root: Path, split: str) -> list[Item]:
         _files(f"{scene}/{label.stem}", scene[:9], label.parent.parent / "color" / f"{label.stem}.jpg", label)
         for scene in scannet_split(root, split)
         if scene in folders
-        for label in sorted((folders[scene] / "label").glob("*.png"))
+        for label in sorted((folders[scene] / "label").glob("[!.]*.png"))
     ]
 
 
 def _kitti(root: Path, split: str) -> list[Item]:
-    labels = sorted((root / "training" / "semantic").glob("*.png"))
+    labels = sorted((root / "training" / "semantic").glob("[!.]*.png"))
     chosen = [path for number, path in enumerate(labels) if (number % HELD_OUT == HELD_OUT - 1) == (split == "val")]
     return [_files(path.stem, path.stem, root / "training" / "image_2" / path.name, path) for path in chosen]
 
 
 def _cityscapes(root: Path, split: str) -> list[Item]:
     items = []
-    for path in sorted((root / "gtFine" / split).glob("*/*_gtFine_labelIds.png")):
+    for path in sorted((root / "gtFine" / split).glob("*/[!.]*_gtFine_labelIds.png")):
         id = path.name.removesuffix("_gtFine_labelIds.png")
         color = root / "leftImg8bit" / split / path.parent.name / f"{id}_leftImg8bit.png"
         items.append(_files(id, "_".join(id.split("_")[:2]), color, path))

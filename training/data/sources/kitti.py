@@ -144,7 +144,7 @@ def _depth_folder(root: Path, scene: str) -> Path | None:
 def _read_poses(path: Path) -> NDArray[np.float64]:
     """(N, 4, 4), camera 0 to world."""
     try:
-        rows = np.loadtxt(path, ndmin=2)
+        rows = np.loadtxt(path, ndmin=2, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); unpack KITTI's data_odometry_poses again") from None
     if rows.shape[1:] != (12,):
@@ -167,7 +167,7 @@ def _read_camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     ``P2`` maps points of rectified camera 0 into the image: it is the intrinsics times [I | t].
     """
     try:
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8-sig").splitlines() if ":" in line)
         projection = np.array(lines["P2"].split(), np.float64).reshape(3, 4)
         offset = np.linalg.solve(projection[:, :3], projection[:, 3])
     except (OSError, KeyError, ValueError) as error:  # LinAlgError is a ValueError

@@ -200,7 +200,7 @@ def _read_views(path: Path) -> list[_View]:
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield from (line for line in file if not line.startswith("#"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}); undistort the scene's model with COLMAP again") from None

@@ -50,7 +50,7 @@ class ScanNetSource:
     def __init__(self, root: Path, *, split: str | None = None, scenes: Sequence[str] = (), stride: int = 25) -> None:
         if not root.is_dir():
             raise InputError(f"{root}: there is no such folder; name the folder of the ScanNet release")
-        patterns = ("*.sens", "*/*.sens", "scans/*/*.sens", "scans_test/*/*.sens")
+        patterns = ("[!.]*.sens", "*/[!.]*.sens", "scans/*/[!.]*.sens", "scans_test/*/[!.]*.sens")
         found = {path.stem: path for pattern in patterns for path in root.glob(pattern)}
         if not found:
             raise InputError(f"{root}: no scan in it; a scan is a folder SCENE with SCENE.sens, here or in scans/")

@@ -42,7 +42,7 @@ class TumSource:
     def __init__(self, root: Path, *, scenes: Sequence[str] = (), stride: int = 1) -> None:
         if not root.is_dir():
             raise InputError(f"{root}: there is no such folder; name the folder that holds the sequences")
-        found = {path.parent.name: path.parent for path in (root.resolve() / "rgb.txt", *root.glob("*/rgb.txt"))}
+        found = {path.parent.name: path.parent for path in (root.resolve() / "rgb.txt", *root.glob("[!.]*/rgb.txt"))}
         found = {name: folder for name, folder in found.items() if (folder / "rgb.txt").exists()}
         if not found:
             raise InputError(f"{root}: no sequence in it; one has rgb.txt, depth.txt, groundtruth.txt, rgb/ and depth/")
@@ -142,7 +142,7 @@ def _pose(row: list[str]) -> NDArray[np.float64]:
 def _read_list(path: Path, fields: int) -> list[list[str]]:
     """The lines of a list, split, in order of time: the time and so many more fields; numbers where there are seven."""
     try:
-        lines = path.read_text().replace(",", " ").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").replace(",", " ").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path} is missing; a sequence has rgb.txt, depth.txt and groundtruth.txt") from None
     except (OSError, UnicodeDecodeError) as error:
