@@ -57,7 +57,9 @@ class SevenScenesSource:
         root = root.resolve()
         sequences = [folder for folder in (root, *root.glob("seq-*"), *root.glob("*/seq-*")) if _is_sequence(folder)]
         if not sequences:
-            raise InputError(f"{root}: no sequence in it; one is ROOM/seq-XX with frame-XXXXXX.color.png, unpacked")
+            raise InputError(
+                f"{root}: no sequence in it; one is ROOM/seq-XX with frame-XXXXXX.color.png or .jpg, unpacked"
+            )
         found = {f"{folder.parent.name}_{folder.name}": folder for folder in sequences}
         wanted = list(scenes)
         if not wanted and split is not None:
